@@ -1,0 +1,129 @@
+//! The change feed: every security-relevant change, in the order this node learns of it.
+//!
+//! A change is a row of the `changes` table, written in the transaction of what it tells. This room holds what a
+//! change is and the form of the feed inside one process: a store publishes what it committed, listeners apply it to
+//! their memory before the write is answered, and subscribers (live sockets) are woken.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::broadcast;
+
+use crate::id::{SessionId, UserId};
+
+/// How many changes a slow subscriber may fall behind before it is told to start over.
+const SUBSCRIBER_BUFFER: usize = 1024;
+
+/// One security-relevant change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// A session was ended.
+    SessionRevoked {
+        /// Which.
+        session: SessionId,
+        /// Whose it was.
+        user: UserId,
+    },
+    /// A user's record changed in a way that matters to decisions: disabled, enabled, removed, password replaced.
+    UserChanged {
+        /// Who.
+        user: UserId,
+    },
+    /// A signing key was added or changed its state.
+    SigningKeysChanged,
+}
+
+/// Something that keeps its memory right by the feed.
+pub trait Listener: Send + Sync {
+    /// Applies a change. Must be quick and must not block: the write that made the change waits for it.
+    fn apply(&self, change: &Change);
+}
+
+/// The feed inside this process. A cheap clone.
+#[derive(Clone)]
+pub struct Feed(Arc<Inner>);
+
+struct Inner {
+    listeners: RwLock<Vec<Arc<dyn Listener>>>,
+    subscribers: broadcast::Sender<Change>,
+}
+
+impl Feed {
+    /// A feed that nobody listens to yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let (subscribers, _) = broadcast::channel(SUBSCRIBER_BUFFER);
+        Self(Arc::new(Inner { listeners: RwLock::default(), subscribers }))
+    }
+
+    /// Applies every later change to `listener`.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Every later change. A subscriber that lags behind gets [`broadcast::error::RecvError::Lagged`] and must look
+    /// at the store again instead of assuming that nothing happened.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.0.subscribers.subscribe()
+    }
+
+    /// Applies committed changes to this node: first the listeners, then the subscribers. Stores call it after their
+    /// commit and before they answer.
+    pub fn publish(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let listeners = self.0.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            for listener in listeners.iter() {
+                listener.apply(change);
+            }
+            // An error means that nobody subscribes at the moment.
+            let _ = self.0.subscribers.send(*change);
+        }
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<Change>>);
+
+    impl Listener for Seen {
+        fn apply(&self, change: &Change) {
+            self.0.lock().unwrap().push(*change);
+        }
+    }
+
+    #[test]
+    fn applies_to_listeners_before_it_wakes_subscribers() {
+        let feed = Feed::new();
+        let seen = Arc::new(Seen::default());
+        feed.listen(seen.clone());
+        let mut subscriber = feed.subscribe();
+        let change = Change::UserChanged { user: UserId::new() };
+        feed.publish(&[change]);
+        assert_eq!(*seen.0.lock().unwrap(), [change]);
+        assert_eq!(subscriber.try_recv(), Ok(change));
+    }
+}

@@ -1,0 +1,326 @@
+//! The one error of the public services, its stable codes, and the one table from code to HTTP status.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::{secret::NoRandomness, store::StoreError};
+
+/// What kind of refusal or failure this is: what a caller of the library branches on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request itself is malformed.
+    Malformed,
+    /// No credential, or none that is good (anymore).
+    Unauthenticated,
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// It does not exist, or not for this caller.
+    NotFound,
+    /// It collides with what is there.
+    Conflict,
+    /// Well-formed, yet a value is not acceptable.
+    Invalid,
+    /// Too many attempts: come back later.
+    Throttled,
+    /// A part that this request cannot do without is down or full. Never a statement about the caller.
+    Unavailable,
+    /// A defect here.
+    Internal,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident, $kind:ident, $title:literal;)+) => {
+        /// The stable code of an error: what API clients switch on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The code as it stands in a response.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// The kind it belongs to.
+            #[must_use]
+            pub const fn kind(self) -> ErrorKind {
+                match self { $(Self::$name => ErrorKind::$kind,)+ }
+            }
+
+            /// A short summary for people (RFC 9457 `title`), the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request cannot be read.
+    MalformedRequest = "malformed_request", BAD_REQUEST, Malformed, "The request is malformed";
+    /// More than one explicit credential.
+    AmbiguousCredentials = "ambiguous_credentials", BAD_REQUEST, Malformed, "More than one credential was sent";
+    /// A credential is required and none was sent.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, Unauthenticated, "Authentication is required";
+    /// The access token is malformed, expired, revoked or not ours.
+    InvalidToken = "invalid_token", UNAUTHORIZED, Unauthenticated, "The token is not valid";
+    /// The session cookie names no live session.
+    InvalidSession = "invalid_session", UNAUTHORIZED, Unauthenticated, "The session is not valid";
+    /// E-mail and password do not belong together.
+    InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
+    /// The refresh token is unknown, expired, superseded or revoked.
+    InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, Unauthenticated, "The refresh token is not valid";
+    /// A used refresh token came back: its session was revoked.
+    RefreshTokenReused = "refresh_token_reused", UNAUTHORIZED, Unauthenticated, "The refresh token was used before";
+    /// A fresher or stronger sign-in is wanted (RFC 9470).
+    StepUpRequired = "step_up_required", UNAUTHORIZED, Unauthenticated, "A fresher or stronger sign-in is required";
+    /// The cross-site request forgery check failed.
+    CsrfFailed = "csrf_failed", FORBIDDEN, Forbidden, "The request may have been forged by another site";
+    /// The password asked again is wrong.
+    WrongPassword = "wrong_password", FORBIDDEN, Forbidden, "The password is wrong";
+    /// The caller does not belong to the organization it named.
+    NotAMember = "not_a_member", FORBIDDEN, Forbidden, "Not a member of this organization";
+    /// The caller may not do this.
+    PermissionDenied = "permission_denied", FORBIDDEN, Forbidden, "Not allowed";
+    /// Nothing is here, or not for this caller.
+    NotFound = "not_found", NOT_FOUND, NotFound, "Not found";
+    /// The path exists, with other methods.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Malformed, "The method is not allowed here";
+    /// An account with this e-mail exists.
+    EmailTaken = "email_taken", CONFLICT, Conflict, "The e-mail is taken";
+    /// The user has as many sessions as allowed.
+    TooManySessions = "too_many_sessions", CONFLICT, Conflict, "Too many sessions";
+    /// The request believes to be in another organization than its session is.
+    WrongOrganization = "wrong_organization", CONFLICT, Conflict, "The session is in another organization";
+    /// Somebody else changed it meanwhile.
+    VersionConflict = "version_conflict", CONFLICT, Conflict, "It was changed meanwhile";
+    /// The body is over the limit.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Malformed, "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, Malformed, "The body must be JSON";
+    /// Fields are missing, unknown or not acceptable.
+    ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, Invalid, "Some fields are not acceptable";
+    /// Too many failed attempts.
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, Throttled, "Too many attempts";
+    /// Shedding load, or a dependency is down.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, Unavailable, "Temporarily unavailable";
+    /// A defect.
+    Internal = "internal", INTERNAL_SERVER_ERROR, Internal, "Internal error";
+}
+
+/// One field that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// The field's name as sent; empty for the body as a whole.
+    pub field: String,
+    /// Stable, snake_case: `required`, `unknown_field`, `invalid_type`, `too_short`, …
+    pub code: &'static str,
+    /// For people.
+    pub message: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// A refused field.
+    #[must_use]
+    pub fn new(field: impl Into<String>, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: field.into(), code, message: message.into() }
+    }
+}
+
+/// What a 401 or 403 asks of the client, as `WWW-Authenticate` says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Challenge {
+    /// No credential was presented: the bare scheme (RFC 6750 section 3.1).
+    Bare,
+    /// A token was presented and refused.
+    InvalidToken,
+    /// The request presents its credentials in a way that cannot be judged.
+    InvalidRequest,
+    /// The sign-in is too old or too weak (RFC 9470).
+    InsufficientAuthentication {
+        /// The sign-in may be at most this many seconds old.
+        max_age: Option<u64>,
+        /// The `acr` wanted.
+        acr_values: Option<String>,
+    },
+}
+
+/// Why a request was refused or failed. Opaque: look at [`Error::kind`] and [`Error::code`].
+///
+/// Its `Display` is safe to show to the caller; its [`source`](std::error::Error::source) is for logs only.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    code: Code,
+    detail: Cow<'static, str>,
+    fields: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    challenge: Option<Challenge>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after = matches!(code, Code::Unavailable).then_some(Duration::from_secs(1));
+        let challenge = match code {
+            Code::Unauthenticated => Some(Challenge::Bare),
+            Code::InvalidToken => Some(Challenge::InvalidToken),
+            Code::AmbiguousCredentials => Some(Challenge::InvalidRequest),
+            _ if code.status() == StatusCode::UNAUTHORIZED => Some(Challenge::Bare),
+            _ => None,
+        };
+        Self(Box::new(Inner { code, detail: detail.into(), fields: Vec::new(), retry_after, challenge, source: None }))
+    }
+
+    pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
+        let mut error = Self::new(Code::ValidationFailed, "see `errors` for each field");
+        error.0.fields = fields;
+        error
+    }
+
+    pub(crate) fn unavailable(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(Code::Unavailable, "try again in a moment").with_source(source)
+    }
+
+    pub(crate) fn internal(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(Code::Internal, "the request could not be completed").with_source(source)
+    }
+
+    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    pub(crate) fn with_challenge(mut self, challenge: Challenge) -> Self {
+        self.0.challenge = Some(challenge);
+        self
+    }
+
+    /// The kind: what to branch on.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.code.kind()
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// A sentence for the caller about this occurrence; never a secret, nor a hint whether an account exists.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The refused fields, for [`Code::ValidationFailed`].
+    #[must_use]
+    pub fn fields(&self) -> &[FieldError] {
+        &self.0.fields
+    }
+
+    /// How long to wait before trying again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The challenge that belongs into `WWW-Authenticate`.
+    #[must_use]
+    pub fn challenge(&self) -> Option<&Challenge> {
+        self.0.challenge.as_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code.as_str(), self.0.detail)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { code, detail, fields, retry_after, challenge, source } = &*self.0;
+        f.debug_struct("Error")
+            .field("code", code)
+            .field("detail", detail)
+            .field("fields", fields)
+            .field("retry_after", retry_after)
+            .field("challenge", challenge)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An outage stays an outage: a store that cannot answer is 503, never a denial.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::internal(error),
+            StoreError::Unavailable(_) => Self::unavailable(error),
+        }
+    }
+}
+
+impl From<NoRandomness> for Error {
+    fn from(error: NoRandomness) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+/// A result of the public services.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_snake_case_and_have_error_statuses() {
+        let texts: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code:?}");
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_503_with_retry_after() {
+        let error = Error::from(StoreError::unavailable("down"));
+        assert_eq!(error.code().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(error.retry_after().is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! What the services ask of a database: records, atomic verbs, and the errors of both.
+//!
+//! SQL is the truth and everything else a copy. Every mutating verb is one transaction that carries the audit entry
+//! and the changes of the act it performs, runs to its commit even when the caller stops waiting, and is applied to
+//! this node's own memory (through [`crate::changes`]) before it answers.
+
+mod error;
+mod record;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+pub use self::{error::StoreError, record::*};
+use crate::{
+    audit::Act,
+    clock::Timestamp,
+    id::{SessionId, UserId},
+    secret::SecretHash,
+};
+
+/// Users and their credentials.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// Adds a user unless its e-mail is taken. The act is recorded either way, as a failure if it was.
+    async fn create_user(&self, user: NewUser, act: Act) -> Result<Created, StoreError>;
+
+    /// A user by id.
+    async fn user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError>;
+
+    /// A user by e-mail, in its comparison form.
+    async fn user_by_email(&self, email_key: &str) -> Result<Option<UserRecord>, StoreError>;
+
+    /// Changes the profile. With `expected`, only the version given.
+    async fn update_profile(
+        &self,
+        id: UserId,
+        profile: ProfileChange,
+        expected: Option<i64>,
+        act: Act,
+    ) -> Result<Updated<UserRecord>, StoreError>;
+
+    /// Replaces the password if it is still the one verified as `current`, and revokes every session but `keep`.
+    async fn change_password(
+        &self,
+        id: UserId,
+        current: Option<String>,
+        new: String,
+        keep: Option<SessionId>,
+        act: Act,
+    ) -> Result<Updated<()>, StoreError>;
+
+    /// Enables, disables or locks an account; anything but `Active` revokes all its sessions.
+    async fn set_status(
+        &self,
+        id: UserId,
+        status: UserStatus,
+        expected: Option<i64>,
+        act: Act,
+    ) -> Result<Updated<UserRecord>, StoreError>;
+
+    /// Removes a user, its credentials and its sessions for good. `false` if there was none.
+    async fn delete_user(&self, id: UserId, act: Act) -> Result<bool, StoreError>;
+}
+
+/// Sessions and their refresh tokens.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Opens a session for a verified sign-in: keeps the user's limit, notes the sign-in and its network, clears the
+    /// counters of failed attempts, stores the first refresh token.
+    async fn open_session(&self, session: NewSession, act: Act) -> Result<Opened, StoreError>;
+
+    /// A session and its user, dead or alive.
+    async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+
+    /// The session of a cookie, and its user.
+    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+
+    /// The live sessions of a user, newest first.
+    async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Ends one live session of `user`. `false` if it has no such session.
+    async fn revoke_session(&self, user: UserId, session: SessionId, act: Act) -> Result<bool, StoreError>;
+
+    /// Ends every live session of `user` but `keep`; how many.
+    async fn revoke_sessions(&self, user: UserId, keep: Option<SessionId>, act: Act) -> Result<u64, StoreError>;
+
+    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
+    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+
+    /// Notes that sessions were used: when last, and how far their idle deadline reaches now. Never shortens it.
+    async fn touch_sessions(&self, touches: Vec<Touch>) -> Result<(), StoreError>;
+}
+
+/// The session that a refresh token belongs to, wherever only the token is at hand.
+#[async_trait]
+pub trait RefreshStore: Send + Sync {
+    /// The session of a refresh token, used or not, and its user.
+    async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+}
+
+/// Counters of failed sign-ins.
+#[async_trait]
+pub trait ThrottleStore: Send + Sync {
+    /// Everything a sign-in is judged by: the user of the e-mail, whether it signed in from this network lately, and
+    /// the counters that exist among `buckets`.
+    async fn sign_in_facts(&self, query: SignInQuery) -> Result<SignInFacts, StoreError>;
+
+    /// The counters that exist among `buckets`.
+    async fn attempts(&self, buckets: &[Bucket]) -> Result<Vec<Attempts>, StoreError>;
+
+    /// Counts a failed attempt on each of `buckets`, and records the act.
+    async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError>;
+}
+
+/// What all nodes of one deployment share: signing keys and named values.
+#[async_trait]
+pub trait DeploymentStore: Send + Sync {
+    /// Keeps `value` under `name` unless there is one; the value that is there now.
+    async fn keep_value(&self, name: &'static str, value: String) -> Result<String, StoreError>;
+
+    /// All signing keys, oldest first.
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>, StoreError>;
+
+    /// Adds `key` if there is no key yet; all keys afterwards.
+    async fn found_signing_keys(&self, key: SigningKeyRecord, act: Act) -> Result<Vec<SigningKeyRecord>, StoreError>;
+
+    /// Adds the platform administrator unless there is one or its e-mail is taken.
+    async fn found_admin(&self, user: NewUser, act: Act) -> Result<Created, StoreError>;
+}
+
+/// Care of the database itself.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// The database's present time; on SQLite the system's.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
+    /// Answers if the database does.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Removes sessions dead since before `sessions`, counters idle since before `counters` and changes written
+    /// before `changes`, at most a bounded number each; how many rows went.
+    async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError>;
+
+    /// The changes after `position`, oldest first, at most `limit`.
+    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
+
+    /// The newest audit entries, newest first.
+    async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Stops taking writes, finishes those taken, closes the connections.
+    async fn close(&self);
+}
+
+/// The stores as one set over one database: what spans tables is one transaction.
+pub trait Store:
+    UserStore + SessionStore + RefreshStore + ThrottleStore + DeploymentStore + Upkeep + std::fmt::Debug
+{
+}
+
+impl<T> Store for T where
+    T: UserStore + SessionStore + RefreshStore + ThrottleStore + DeploymentStore + Upkeep + std::fmt::Debug
+{
+}
+
+/// The stores of a deployment, shared.
+pub type SharedStore = Arc<dyn Store>;
+
+/// How long counters and dead sessions stay before [`Upkeep::purge`] takes them.
+pub const KEEP_DEAD_SESSIONS: Duration = Duration::from_secs(7 * 24 * 3600);
