@@ -32,7 +32,8 @@ mod tokens;
 mod unused;
 mod visitor;
 
-#[cfg(test)]
+// The default store is SQLite: without it no configuration of these tests would do.
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
 use std::{

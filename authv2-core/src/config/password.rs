@@ -26,7 +26,7 @@ pub struct PasswordConfig {
     pub threads: Option<usize>,
     /// How many requests wait for them before further ones are shed with 503; 128 by default.
     pub queue: usize,
-    /// Words that passwords must not be made of: the product's or the company's name (ASVS 6.1.2).
+    /// Words that passwords must not be made of: the product's or the company's name (ASVS 6.2.11).
     pub context_words: Vec<String>,
     /// The least strength by zxcvbn, 0 to 4; none by default. Needs the crate feature `zxcvbn`.
     pub min_strength: Option<u8>,
@@ -80,7 +80,8 @@ impl PasswordConfig {
     }
 
     pub(super) fn check(&self, profile: Profile, problems: &mut Problems) {
-        if argon2::Params::new(self.memory_kib, self.iterations, self.parallelism, None).is_err() {
+        // RFC 9106 section 3.1: at least 8 KiB a lane.
+        if self.memory_kib < self.parallelism.saturating_mul(argon2::Params::MIN_M_COST) {
             problems.report("password.memory_kib", Problem::Refused("must be at least 8 KiB for each lane"));
         }
         if profile == Profile::Production && !self.is_strong_enough() {

@@ -124,3 +124,28 @@ fn is_in_memory(url: &str) -> bool {
     let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     file.is_empty() || file.contains(":memory:") || parameters.split('&').any(|p| p == "mode=memory")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_feature_that_a_url_needs() {
+        for (url, feature, compiled) in [
+            ("sqlite://x.db", "sqlite", cfg!(feature = "sqlite")),
+            ("postgres://localhost/x", "postgres", cfg!(feature = "postgres")),
+            ("postgresql://localhost/x", "postgres", cfg!(feature = "postgres")),
+        ] {
+            let mut problems = Problems::default();
+            StoreConfig { url: url.into(), ..StoreConfig::default() }.check(Profile::Development, &mut problems);
+            match problems.into_result() {
+                Ok(()) => assert!(compiled, "{url}"),
+                Err(errors) => {
+                    assert!(!compiled, "{errors}");
+                    let line = format!("store.url: needs the crate feature `{feature}`, which is not compiled in");
+                    assert_eq!(errors.to_string(), line);
+                }
+            }
+        }
+    }
+}
