@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod changes;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod id;
 pub mod secret;
