@@ -27,7 +27,7 @@ pub trait RequestHead {
     fn method(&self) -> &str;
 
     /// The values of a header (its name in lower case), in order.
-    fn header_values<'a>(&'a self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
 
     /// The address of the connection's other end, where the server knows it.
     fn peer(&self) -> Option<IpAddr>;
@@ -67,7 +67,7 @@ impl RequestHead for http::request::Parts {
         self.method.as_str()
     }
 
-    fn header_values<'a>(&'a self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers.get_all(name).iter().map(header::HeaderValue::as_bytes)
     }
 
@@ -81,7 +81,7 @@ impl<B> RequestHead for http::Request<B> {
         self.method().as_str()
     }
 
-    fn header_values<'a>(&'a self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers().get_all(name).iter().map(header::HeaderValue::as_bytes)
     }
 
@@ -112,12 +112,6 @@ pub(super) struct CookieChecks {
     pub(super) believed_organization: Option<String>,
 }
 
-/// A request's credential and where it came from.
-#[derive(Debug)]
-pub(super) struct Presented {
-    pub(super) credential: Credential,
-}
-
 impl AuthenticationService {
     /// Where a request came from, as sessions and audit entries remember it.
     pub fn origin<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
@@ -134,25 +128,24 @@ impl AuthenticationService {
     }
 
     /// The values of the configured proxy header.
-    fn forwarded<'a, R: RequestHead + ?Sized>(&self, head: &'a R) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        head.header_values(self.0.proxy_header)
+    fn forwarded<'a, R: RequestHead + ?Sized>(&'a self, head: &'a R) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        head.header_values(self.0.config.proxy.header.as_str())
     }
 
     /// Reads the one credential of a request.
     ///
     /// # Errors
     /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin.
-    pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Presented> {
+    pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
         let mut authorizations = head.header_values("authorization");
         let mut keys = head.header_values(API_KEY);
         let explicit = (authorizations.next(), authorizations.next(), keys.next(), keys.next());
-        let credential = match explicit {
-            (None, _, None, _) => self.cookie_credential(head)?,
-            (Some(authorization), None, None, _) => bearer(authorization),
-            (None, _, Some(_), None) => Credential::Unacceptable,
-            _ => return Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
-        };
-        Ok(Presented { credential })
+        match explicit {
+            (None, _, None, _) => self.cookie_credential(head),
+            (Some(authorization), None, None, _) => Ok(bearer(authorization)),
+            (None, _, Some(_), None) => Ok(Credential::Unacceptable),
+            _ => Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
+        }
     }
 
     fn cookie_credential<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
