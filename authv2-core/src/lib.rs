@@ -3,10 +3,13 @@
 
 pub mod audit;
 pub mod changes;
+pub mod client;
 pub mod clock;
 pub mod error;
 pub mod id;
 pub mod secret;
+pub mod session;
 pub mod store;
+pub mod user;
 
 pub use error::{Code, Error, ErrorKind, Result};

@@ -1,0 +1,3 @@
+//! Sessions: what a sign-in opens, and what ends it.
+
+pub mod device;
