@@ -3,11 +3,14 @@
 
 pub mod audit;
 pub mod changes;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
 pub mod secret;
+pub mod session;
 pub mod store;
+pub mod user;
 
 pub use error::{Code, Error, ErrorKind, Result};
