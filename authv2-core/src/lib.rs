@@ -6,6 +6,8 @@ pub mod changes;
 pub mod clock;
 pub mod error;
 pub mod id;
+pub mod jwt;
+pub mod master_key;
 pub mod secret;
 pub mod store;
 

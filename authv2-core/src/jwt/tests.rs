@@ -1,0 +1,1 @@
+//! Malicious and ordinary tokens against the whole of verification.
