@@ -8,6 +8,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
+pub mod jwt;
+pub mod master_key;
 pub mod secret;
 pub mod session;
 pub mod store;
