@@ -22,12 +22,9 @@ impl AuthenticationService {
         }
         let network = origin.ip.map(Network::of);
         let attempt = self.0.throttle.admit_registration(&self.0.store, network, || self.now()).await?;
-        match self.0.users.register(new, origin).await? {
+        match self.0.users.register(new, attempt.on_failure.clone(), origin).await? {
             Registered::New(user) => Ok(User::from(&user)),
             Registered::EmailTaken | Registered::AlreadyFounded => {
-                let act = Act::new("user.registration_refused", Actor::Anonymous, self.now(), origin)
-                    .ended(Outcome::Failure, "email_taken");
-                self.0.store.count_failure(attempt.on_failure, act).await?;
                 Err(Error::new(Code::EmailTaken, "sign in, or use another e-mail"))
             }
         }

@@ -57,7 +57,7 @@ pub use self::{
     session::SessionConfig,
     store::StoreConfig,
     throttle::ThrottleConfig,
-    tokens::{Algorithm, TokenConfig},
+    tokens::TokenConfig,
 };
 use self::{
     problem::Problems,

@@ -44,6 +44,19 @@ enum Database {
 }
 
 impl StoreConfig {
+    /// What the SQL store needs of it.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[must_use]
+    pub fn sql_options(&self) -> crate::store::sql::SqlOptions {
+        crate::store::sql::SqlOptions {
+            url: self.url.clone(),
+            migrate_url: self.migrate_url.clone(),
+            max_connections: self.max_connections,
+            acquire_timeout: self.acquire_timeout,
+            write_queue: self.write_queue,
+        }
+    }
+
     pub(super) fn walk(&mut self, visitor: &mut impl Visitor) {
         visitor.setting("store.url", "The database: sqlite://FILE, sqlite::memory: or postgres://…", &mut self.url);
         visitor.setting(

@@ -1,51 +1,9 @@
 //! Settings of access tokens and the keys that sign them.
 
-use std::{fmt, path::PathBuf, time::Duration};
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, time::Duration};
 
 use super::{DAY, setting::choice, visitor::Visitor};
-
-/// A signature algorithm, named as JOSE names it (RFC 7518 section 3.1, RFC 8037 section 3.1).
-///
-/// Each key is bound to one of these; a token's own `alg` never chooses (RFC 8725 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Algorithm {
-    /// Ed25519: small, fast and without choices to get wrong.
-    EdDSA,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// ECDSA on P-384 with SHA-384.
-    ES384,
-    /// RSASSA-PKCS1-v1_5 with SHA-256, for verifiers that know nothing newer.
-    RS256,
-    /// RSASSA-PSS with SHA-256.
-    PS256,
-    /// HMAC with SHA-256: whoever can verify can also sign, so no other service may hold the key.
-    HS256,
-}
-
-impl Algorithm {
-    /// The JOSE name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EdDSA => "EdDSA",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::RS256 => "RS256",
-            Self::PS256 => "PS256",
-            Self::HS256 => "HS256",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::jwt::Algorithm;
 
 choice!(Algorithm, "one of `EdDSA`, `ES256`, `ES384`, `RS256`, `PS256`, `HS256`");
 

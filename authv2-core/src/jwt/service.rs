@@ -65,6 +65,13 @@ impl JwtService {
         })
     }
 
+    /// Judges `iat` and `nbf` with this leeway instead of [`CLOCK_LEEWAY`](super::CLOCK_LEEWAY).
+    #[must_use]
+    pub fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.rules.leeway = leeway;
+        self
+    }
+
     /// Signs `claims` with the key that is active at `now`. They are taken as they are: what they say is the caller's
     /// responsibility.
     ///

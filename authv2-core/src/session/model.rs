@@ -61,7 +61,7 @@ impl Session {
             expires_at: record.expires_at,
             idle_expires_at: record.idle_expires_at,
             ip: record.ip.clone(),
-            device: Device::parse(record.user_agent.as_deref().unwrap_or_default()),
+            device: Device::of(record.user_agent.as_deref().unwrap_or_default()),
             user_agent: record.user_agent.clone(),
             auth_methods: record.amr.split(' ').map(str::to_owned).collect(),
             organization: record.organization,

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, FieldError},
     id::{SessionId, UserId},
     store::{
-        Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated, UserRecord, UserStatus,
+        BucketRule, Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated, UserRecord, UserStatus,
     },
 };
 
@@ -102,12 +102,18 @@ impl UserService {
 
     /// Makes an account.
     ///
-    /// The password is hashed before the e-mail is looked up, so that a taken one does not answer faster.
+    /// The password is hashed before the e-mail is looked up, so that a taken one does not answer faster. Finding it
+    /// taken counts on `count_if_taken`.
     ///
     /// # Errors
     /// [`UserError::Invalid`] names every field that is not acceptable; otherwise the hash pool's or the store's.
-    pub async fn register(&self, new: NewAccount<'_>, origin: &Origin) -> Result<Registered, UserError> {
-        let user = self.prepare(&new).await?;
+    pub async fn register(
+        &self,
+        new: NewAccount<'_>,
+        count_if_taken: Vec<BucketRule>,
+        origin: &Origin,
+    ) -> Result<Registered, UserError> {
+        let user = NewUser { count_if_taken, ..self.prepare(&new).await? };
         let act = Act::new("user.registered", Actor::Anonymous, self.clock.now(), origin).on(user.id);
         Ok(registered(self.store.create_user(user, act).await?))
     }
@@ -139,6 +145,7 @@ impl UserService {
             display_name,
             password_hash: Some(self.hashing.hash(password).await?),
             platform_admin: false,
+            count_if_taken: Vec::new(),
         })
     }
 
@@ -151,7 +158,7 @@ impl UserService {
         let typed = Password::for_verification(password);
         let (Some(stored), Some(typed)) = (stored, typed.clone()) else {
             // A password that is too long is nobody's; something of a normal length takes its time instead.
-            self.hashing.verify_dummy(typed.unwrap_or_else(Password::filler)).await?;
+            self.hashing.verify_dummy(typed.unwrap_or_else(Password::stand_in)).await?;
             return Ok(PasswordCheck::Wrong);
         };
         let found = self.hashing.verify(stored, typed.clone()).await?;
