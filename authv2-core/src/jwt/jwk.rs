@@ -270,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn has_the_thumbprint_of_rfc_7638_section_3_1() {
+        let key = jwk(json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n\
+                  3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0\
+                  zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-\
+                  csFCur-kEgU8awapJzKnqDKgw",
+            "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"
+        }));
+        assert_eq!(key.thumbprint().unwrap(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(key.verifying_key(Algorithm::RS256).unwrap().algorithm(), Algorithm::RS256);
+    }
+
+    #[test]
     fn refuses_keys_for_other_uses_other_curves_and_off_the_curve() {
         let good =
             serde_json::to_value(SigningKey::generate(Algorithm::ES256).unwrap().public_jwk("k").unwrap()).unwrap();

@@ -68,7 +68,7 @@ enum PrivateHalf {
     Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair, &'static RsaSignatureEncoding),
-    Hmac(hmac::Key, Zeroizing<Vec<u8>>),
+    Hmac(Box<hmac::Key>, Zeroizing<Vec<u8>>),
 }
 
 /// What aws-lc-rs needs to know about an algorithm.
@@ -257,7 +257,7 @@ pub struct VerifyingKey {
 #[derive(Clone)]
 enum PublicHalf {
     Asymmetric(ParsedPublicKey),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 impl VerifyingKey {
@@ -308,13 +308,13 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-fn hmac_key(algorithm: Algorithm, secret: &[u8]) -> Result<hmac::Key, KeyError> {
+fn hmac_key(algorithm: Algorithm, secret: &[u8]) -> Result<Box<hmac::Key>, KeyError> {
     let Family::Hmac(hmac) = family(algorithm) else { return Err(KeyError::Rejected) };
     let needed = hmac.digest_algorithm().output_len();
     if secret.len() < needed {
         return Err(KeyError::TooShort { needed });
     }
-    Ok(hmac::Key::new(hmac, secret))
+    Ok(Box::new(hmac::Key::new(hmac, secret)))
 }
 
 #[cfg(test)]

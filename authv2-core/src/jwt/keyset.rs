@@ -240,7 +240,7 @@ mod tests {
         let mut record = new_key_record(Algorithm::EdDSA, NOW, &master()).unwrap();
         record.state = KeyState::Retired;
         record.sealed.clear();
-        let keys = KeySet::open(&[record.clone()], &master()).unwrap();
+        let keys = KeySet::open(std::slice::from_ref(&record), &master()).unwrap();
         assert_eq!(keys.verifying(&record.kid, NOW).unwrap_err(), TokenRefusal::RetiredKey);
         assert!(keys.signer(NOW).is_none());
         assert!(keys.jwks(NOW).keys.is_empty());
@@ -253,7 +253,7 @@ mod tests {
         let kid = record.kid.clone();
         let other = MasterKey::from_bytes(&[2; 32]);
         assert_eq!(
-            KeySet::open(&[record.clone()], &other).unwrap_err(),
+            KeySet::open(std::slice::from_ref(&record), &other).unwrap_err(),
             KeyRingError::Sealed { kid: kid.clone(), source: OpenError::Rejected }
         );
         let renamed = SigningKeyRecord { kid: "other".to_owned(), ..record.clone() };

@@ -203,13 +203,9 @@ fn refuses_every_part_that_is_not_canonical_base64url() {
         format!("{token}=="),
         format!("{token}\n"),
         format!("{}.{}.{} ", parts[0], parts[1], parts[2]),
-        format!("{}.{}=.{}", parts[0], parts[1], parts[2]),
         format!("{}.{}.{}+/", parts[0], parts[1], parts[2]),
     ] {
-        assert!(
-            matches!(deployment.verify(&bad), Err(TokenRefusal::BadEncoding | TokenRefusal::BadSignature)),
-            "{bad}"
-        );
+        assert_eq!(deployment.verify(&bad), Err(TokenRefusal::BadEncoding), "{bad}");
     }
     let padded_header = format!("{}=.{}.{}", parts[0], parts[1], parts[2]);
     assert_eq!(deployment.verify(&padded_header), Err(TokenRefusal::BadEncoding));

@@ -25,6 +25,19 @@ pub enum TrustError {
     MixedKeys,
 }
 
+impl TrustError {
+    /// A stable name for logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotASet => "not_a_key_set",
+            Self::TooMany => "too_many_keys",
+            Self::DuplicateKeyId => "duplicate_key_id",
+            Self::MixedKeys => "mixed_keys",
+        }
+    }
+}
+
 /// The verifying keys of a trusted issuer. A key that must not be used stays in the set as such, so that tokens that
 /// name it are refused for that reason.
 #[derive(Debug, Clone)]
