@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     id::UserId,
-    jwt::{AccessClaims, TokenRefusal},
+    jwt::{AccessClaims, Jwks, TokenRefusal},
     principal::Principal,
     secret::Secret,
     store::{SessionRecord, UserRecord},
@@ -43,6 +43,30 @@ impl AuthenticationService {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
             result
         }
+    }
+
+    /// [`authenticate`](Self::authenticate), together with the cookie that did it: to be set anew.
+    pub(crate) async fn authenticate_with_cookie<R: RequestHead + ?Sized + Sync>(
+        &self,
+        head: &R,
+    ) -> Result<Option<(Principal, Secret)>> {
+        match self.presented(head)? {
+            Credential::Cookie { secret, checks } => {
+                Ok(self.by_cookie(&secret, &checks).await?.map(|principal| (principal, secret)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The public keys that verify this deployment's tokens at present.
+    ///
+    /// # Errors
+    /// An outage, where the keys have changed and cannot be read.
+    pub async fn published_keys(&self) -> Result<Jwks> {
+        if self.0.keys_changed.load(Ordering::Acquire) {
+            self.reload_keys().await?;
+        }
+        Ok(self.0.jwt.jwks(self.now()))
     }
 
     async fn judge(&self, credential: Credential) -> Result<Option<Principal>> {

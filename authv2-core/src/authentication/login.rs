@@ -63,8 +63,8 @@ pub enum Credentials {
     },
     /// For browsers: a cookie that no script can read.
     Cookie {
-        /// The cookie's value; `None` where the client keeps the one it has.
-        secret: Option<Secret>,
+        /// The cookie's value.
+        secret: Secret,
         /// The token that a page sends back with unsafe requests.
         csrf_token: Secret,
         /// How long the cookie lives.
@@ -147,7 +147,7 @@ impl AuthenticationService {
         let OpenedSession { session, user, secret } = opened;
         let credentials = match secret {
             SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token)?,
-            SessionSecret::Cookie(secret) => self.cookie(&session, Some(secret)),
+            SessionSecret::Cookie(secret) => self.cookie(&session, secret),
         };
         Ok(SignedIn { user: User::from(&user), session: Session::of(&session, true), credentials })
     }
@@ -173,13 +173,13 @@ impl AuthenticationService {
         })
     }
 
-    /// Renews the cookies of a cookie session.
+    /// Gives the cookies of a cookie session anew, with the life that the session has now.
     #[must_use]
-    pub fn renew_cookie(&self, principal: &Principal) -> SignedIn {
+    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> SignedIn {
         SignedIn {
             user: principal.user(),
             session: principal.session(),
-            credentials: self.cookie(principal.session_record(), None),
+            credentials: self.cookie(principal.session_record(), secret),
         }
     }
 
@@ -246,7 +246,7 @@ impl AuthenticationService {
         })
     }
 
-    fn cookie(&self, session: &SessionRecord, secret: Option<Secret>) -> Credentials {
+    fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {
         let now: Timestamp = self.now();
         Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
     }
