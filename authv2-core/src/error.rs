@@ -244,6 +244,14 @@ impl Error {
         self
     }
 
+    /// For adapters: a part of the application stands in the wrong place, so that nothing can be judged. The log says
+    /// what; the caller learns nothing.
+    #[must_use]
+    pub fn missing_layer(what: &'static str) -> Self {
+        tracing::error!("{what}: every request is refused");
+        Self::new(Code::Internal, "the request could not be completed")
+    }
+
     /// The kind: what to branch on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Api, Body, fields::Fields, json, routes::Parameters};
+use super::{Body, fields::Fields, json, routes::Parameters};
 use crate::{
     AuthenticationService,
     audit::Origin,
@@ -15,7 +15,6 @@ use crate::{
 
 /// A call that was routed, authenticated where its route asks for it, and whose body was read.
 pub(super) struct Call<'a> {
-    pub(super) api: &'a Api,
     pub(super) auth: &'a AuthenticationService,
     pub(super) origin: Origin,
     pub(super) head: &'a http::request::Parts,
@@ -65,8 +64,9 @@ impl Reply {
         Ok(Self(response))
     }
 
-    pub(super) fn from_response(response: Response<Body>) -> Self {
-        Self(response)
+    /// A refusal that needs more header fields.
+    pub(super) fn problem(response: Response<Bytes>) -> Self {
+        Self(response.map(Body::from))
     }
 
     /// Adds a header field, beside others of its name.

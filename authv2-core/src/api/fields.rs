@@ -87,7 +87,11 @@ impl Fields {
         let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if chosen.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            self.problems.push(FieldError::new(name, "invalid_choice", format!("must be one of: {}", words.join(", "))));
+            self.problems.push(FieldError::new(
+                name,
+                "invalid_choice",
+                format!("must be one of: {}", words.join(", ")),
+            ));
         }
         chosen
     }

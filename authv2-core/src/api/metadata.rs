@@ -2,7 +2,6 @@
 
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -15,7 +14,7 @@ use crate::error::Result;
 ///
 /// Every key that can still verify a token of this deployment.
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "metadata", responses(
-    (status = 200, description = "A JWK Set", body = Value),
+    (status = 200, description = "A JWK Set", body = serde_json::Value),
 ))]
 pub(super) async fn jwks(call: Call<'_>) -> Result<Reply> {
     let keys = call.auth.published_keys().await?;
@@ -55,7 +54,7 @@ pub(super) struct AuthorizationServer {
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "metadata", responses(
-    (status = 200, description = "OpenAPI 3.1", body = Value),
+    (status = 200, description = "OpenAPI 3.1", body = serde_json::Value),
 ))]
 pub(super) async fn openapi(_: Call<'_>) -> Result<Reply> {
     Ok(cached(Reply::json(StatusCode::OK, &openapi::document())?, 300))

@@ -100,7 +100,7 @@ impl Api {
             Ok(reply) => reply.into_response(),
             Err(error) => {
                 span.in_scope(|| report(&error));
-                problem::respond(&error, &id)
+                problem::respond(&error, &id).map(Body::from)
             }
         };
         finish(&mut response, &id);
@@ -137,7 +137,6 @@ impl Api {
         };
         let body = body::read(*takes, &head.headers, body).await?;
         handler(Call {
-            api: self,
             auth: &self.auth,
             origin: self.auth.origin(head),
             head,
@@ -152,7 +151,7 @@ impl Api {
 fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) -> Reply {
     let error = Error::new(Code::MethodNotAllowed, "see the header `Allow`");
     let id = head.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(&head.headers));
-    Reply::from_response(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
+    Reply::problem(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
 }
 
 /// What every response of the contract carries.

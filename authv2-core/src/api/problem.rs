@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use serde::Serialize;
 
-use super::Body;
 use crate::{
     authentication::RequestId,
     error::{Challenge, Error, FieldError},
@@ -37,7 +36,7 @@ pub struct Problem {
 
 /// The response to a request that failed with `error`: body, challenge, waits.
 #[must_use]
-pub fn respond(error: &Error, id: &RequestId) -> Response<Body> {
+pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
     let code = error.code();
     let problem = Problem {
         r#type: format!("urn:authv2:problem:{}", code.as_str()),
@@ -50,11 +49,12 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Body> {
     };
     // Strings and numbers always serialise.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = Response::new(Body::from(Bytes::from(body)));
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = code.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(crate::authentication::REQUEST_ID, id);
     }
@@ -82,7 +82,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// Whole seconds, rounded up: a client that waits that long has waited long enough.
-fn seconds_up(wait: Duration) -> u64 {
+pub(super) fn seconds_up(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::error::{Code, RatePolicy};
 
-    fn response(error: &Error) -> Response<Body> {
+    fn response(error: &Error) -> Response<Bytes> {
         respond(error, &RequestId::of(&HeaderMap::new()))
     }
 
@@ -131,9 +131,8 @@ mod tests {
     #[test]
     fn a_wait_is_told_in_whole_seconds_with_its_policy() {
         let policy = RatePolicy { name: "sign-in", quota: 10, window: Duration::from_secs(900) };
-        let error = Error::new(Code::TooManyAttempts, "x")
-            .with_retry_after(Duration::from_millis(59_001))
-            .with_policy(policy);
+        let error =
+            Error::new(Code::TooManyAttempts, "x").with_retry_after(Duration::from_millis(59_001)).with_policy(policy);
         let response = response(&error);
         assert_eq!(response.headers()[header::RETRY_AFTER], "60");
         assert_eq!(response.headers()["ratelimit"], "\"sign-in\";r=0;t=60");

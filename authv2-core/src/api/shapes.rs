@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::seconds_up;
+
 use crate::{
     authentication::{Credentials, SignedIn},
     clock::Timestamp,
@@ -140,7 +142,7 @@ impl From<&SignedIn> for SignInResponse {
                     token_type: "Bearer",
                     expires_in: expires_in.as_secs(),
                     refresh_token: refresh_token.expose().clone(),
-                    refresh_expires_in: refresh_expires_in.as_secs(),
+                    refresh_expires_in: seconds_up(*refresh_expires_in),
                     session,
                     user,
                 })

@@ -64,8 +64,9 @@ mod tests {
 
     #[test]
     fn the_session_cookie_is_out_of_reach_for_scripts_and_other_hosts() {
-        let [session, csrf] =
-            CookieStyle::Secure.set(&Secret::from("s"), &Secret::from("c"), Duration::from_secs(60)).map(Option::unwrap);
+        let [session, csrf] = CookieStyle::Secure
+            .set(&Secret::from("s"), &Secret::from("c"), Duration::from_secs(60))
+            .map(Option::unwrap);
         assert_eq!(session, "__Host-authv2=s; Path=/; SameSite=Lax; Max-Age=60; Secure; HttpOnly");
         assert_eq!(csrf, "authv2_csrf=c; Path=/; SameSite=Lax; Max-Age=60; Secure");
     }

@@ -208,12 +208,13 @@ fn bearer(value: &[u8]) -> Credential {
 
 /// The value of a cookie. The first one counts: it is the one set with the longest path.
 fn cookie<R: RequestHead + ?Sized>(head: &R, name: &str) -> Option<Secret> {
-    head.header_values("cookie").filter_map(|line| std::str::from_utf8(line).ok()).flat_map(|line| line.split(';')).find_map(
-        |pair| {
+    head.header_values("cookie")
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
             (key == name && !value.is_empty()).then(|| Secret::from(value))
-        },
-    )
+        })
 }
 
 #[cfg(test)]

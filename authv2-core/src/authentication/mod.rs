@@ -12,6 +12,7 @@ mod credentials;
 mod csrf;
 mod foundation;
 mod login;
+mod requirement;
 mod throttle;
 
 use std::{
@@ -23,6 +24,7 @@ pub use self::{
     builder::{Builder, StartError},
     credentials::{Peer, RequestHead, RequestId},
     login::{Credentials, Login, SignedIn},
+    requirement::Requirement,
 };
 pub(crate) use self::{cookies::CookieStyle, credentials::REQUEST_ID};
 use self::{csrf::CsrfTokens, throttle::Throttle};

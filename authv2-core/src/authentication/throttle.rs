@@ -215,12 +215,7 @@ impl Throttle {
         self.admit_one(store, rule, now).await
     }
 
-    async fn admit_one(
-        &self,
-        store: &SharedStore,
-        rule: BucketRule,
-        now: impl Fn() -> Timestamp,
-    ) -> Result<Attempt> {
+    async fn admit_one(&self, store: &SharedStore, rule: BucketRule, now: impl Fn() -> Timestamp) -> Result<Attempt> {
         let admitted = timeout(PATIENCE, async {
             loop {
                 let freed = self.under_way.freed.notified();

@@ -201,9 +201,9 @@ impl SessionService {
         found: Option<(SessionRecord, UserRecord)>,
     ) -> Result<Option<(SessionRecord, UserRecord)>, SessionError> {
         let now = self.0.clock.now();
-        let Some((mut session, user)) = found.filter(|(session, user)| {
-            session.is_live(now) && user.status == crate::store::UserStatus::Active
-        }) else {
+        let Some((mut session, user)) =
+            found.filter(|(session, user)| session.is_live(now) && user.status == crate::store::UserStatus::Active)
+        else {
             return Ok(None);
         };
         if let Some(deadline) = self.due_extension(&session, now) {
@@ -221,8 +221,7 @@ impl SessionService {
     fn due_extension(&self, session: &SessionRecord, now: Timestamp) -> Option<Timestamp> {
         let idle = self.0.config.idle_ttl;
         let deadline = (now + idle).min(session.expires_at);
-        (deadline > session.idle_expires_at && deadline.since(session.idle_expires_at) >= idle / 10)
-            .then_some(deadline)
+        (deadline > session.idle_expires_at && deadline.since(session.idle_expires_at) >= idle / 10).then_some(deadline)
     }
 
     /// The user's live sessions, newest first.

@@ -1,6 +1,7 @@
 //! Each setting is read, is in the schema and is documented.
 
 use super::*;
+use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
 const GOOD: [(&str, &str, &str); 42] = [

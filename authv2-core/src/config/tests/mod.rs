@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 use serde_json::Value as Json;
 
 use super::*;
+use crate::jwt::Algorithm;
 use crate::store::OverLimit;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
