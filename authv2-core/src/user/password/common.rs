@@ -79,7 +79,7 @@ fn repeated_unit(folded: &str) -> &str {
     folded
         .char_indices()
         .map(|(at, _)| at)
-        .filter(|at| *at > 0 && folded.len() % at == 0)
+        .filter(|at| *at > 0 && folded.len().is_multiple_of(*at))
         .find_map(|at| {
             let unit = folded.get(..at)?;
             folded.get(at..)?.as_bytes().chunks(at).all(|chunk| chunk == unit.as_bytes()).then_some(unit)
