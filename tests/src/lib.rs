@@ -1,3 +1,17 @@
-//! What crosses crates: contract, conformance, chaos, security and load tests, and the conformance shim.
+//! What crosses crates: the services that the tests need, the server under test, and a browser to click through it.
+//!
+//! Every part starts what it needs on a free loopback port, in a directory of its own, and leaves nothing behind:
+//! not when a test fails, not when the test process is killed (see [`watchdog`]).
 
+pub mod browser;
+pub mod client;
+pub mod error;
+pub mod fuzz;
+pub mod port;
+pub mod postgres;
+pub mod redis;
+pub mod server;
 pub mod shim;
+pub mod watchdog;
+
+pub use error::HarnessError;

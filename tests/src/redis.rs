@@ -1,0 +1,142 @@
+//! A real Redis for tests: without persistence, on a free loopback port.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    error::{HarnessError, tail},
+    port,
+    watchdog::Guarded,
+};
+
+/// Names a Redis that runs already, as `./test` starts one for the whole run.
+pub const URL_VARIABLE: &str = "AUTHV2_TEST_REDIS_URL";
+/// Says where the server binary is when it is not on the `PATH`.
+const BINARY_VARIABLE: &str = "AUTHV2_TEST_REDIS_SERVER";
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A Redis server, ended when this is dropped.
+#[derive(Debug)]
+pub struct Redis {
+    url: String,
+    server: Option<Guarded>,
+}
+
+impl Redis {
+    /// The Redis named by `AUTHV2_TEST_REDIS_URL`, else one started here.
+    ///
+    /// The named one is shared: a test keeps to keys of its own, and one that stops Redis or empties it takes
+    /// [`start_own`](Self::start_own).
+    ///
+    /// # Errors
+    /// When the binary is missing or does not get ready.
+    pub fn start() -> Result<Self, HarnessError> {
+        match env::var(URL_VARIABLE) {
+            Ok(url) if !url.is_empty() => Ok(Self { url, server: None }),
+            _ => Self::start_own(),
+        }
+    }
+
+    /// A Redis of the caller's own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_own() -> Result<Self, HarnessError> {
+        // Another program may take the free port first, so a failed start is tried again elsewhere.
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            let free = port::free().map_err(HarnessError::io("looking for a free port"))?;
+            match Self::start_on(free) {
+                Err(HarnessError::Failed { .. }) if attempts > 0 => {}
+                started => return started,
+            }
+        }
+    }
+
+    /// A Redis on a given port, so that a test can let one die and come back under the same address.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); [`HarnessError::Failed`] also when the port is taken.
+    pub fn start_on(port: u16) -> Result<Self, HarnessError> {
+        let directory = tempfile::Builder::new()
+            .prefix("authv2-redis-")
+            .tempdir()
+            .map_err(HarnessError::io("making a directory"))?;
+        let log = directory.path().join("redis.log");
+        let output = File::create(&log).map_err(HarnessError::io("creating Redis' log"))?;
+        let binary = env::var(BINARY_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
+        let mut command = Command::new(binary);
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--daemonize", "no"])
+            .current_dir(directory.path())
+            .stderr(output.try_clone().map_err(HarnessError::io("opening Redis' log"))?)
+            .stdout(output);
+        let mut server = Guarded::start(&mut command, Signal::TERM, Some(directory)).map_err(|_| {
+            HarnessError::Missing { program: "redis-server", package: "redis-server", variable: BINARY_VARIABLE }
+        })?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = || tail(&fs::read_to_string(&log).unwrap_or_default(), 2000);
+            if server.ended().map_err(HarnessError::io("waiting for Redis"))?.is_some() {
+                return Err(HarnessError::Failed { program: "redis-server".to_owned(), output: said() });
+            }
+            if ping(port) {
+                return Ok(Self { url: format!("redis://127.0.0.1:{port}"), server: Some(server) });
+            }
+            if Instant::now() > deadline {
+                return Err(HarnessError::Late { program: "redis-server".to_owned(), after: PATIENCE, output: said() });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Where it listens, as `redis://…`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Kills this Redis as a crash would, and forgets it. Does nothing to a shared one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill_9(mut self) -> Result<(), HarnessError> {
+        match self.server.take() {
+            Some(mut server) => server.kill_9().map(drop).map_err(HarnessError::io("killing Redis")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a Redis answers there: an open port alone may be somebody else's.
+fn ping(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
+    let mut answer = String::new();
+    asked.is_ok() && BufReader::new(stream).read_line(&mut answer).is_ok() && answer.starts_with("+PONG")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_a_redis_and_leaves_none_behind() {
+        let redis = Redis::start_own().unwrap();
+        let port: u16 = redis.url().rsplit(':').next().unwrap().parse().unwrap();
+        assert!(ping(port));
+        drop(redis);
+        assert!(!ping(port));
+    }
+}

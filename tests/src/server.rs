@@ -1,0 +1,284 @@
+//! The quickstart server as a process of its own: started in an empty directory, killed, started again.
+
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    error::{HarnessError, tail},
+    watchdog::Guarded,
+};
+
+/// Says which binary to test, instead of the one beside the tests.
+pub const BINARY_VARIABLE: &str = "AUTHV2_TEST_QUICKSTART";
+const PATIENCE: Duration = Duration::from_secs(30);
+const GREETING: &str = "listening on ";
+
+/// What a [`Server`] is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The defaults: SQLite in a file of the server's own directory, no Redis.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets an environment variable, as `AUTHV2_STORE__URL`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Where users, sessions and all else are kept.
+    #[must_use]
+    pub fn store(self, url: &str) -> Self {
+        self.with("AUTHV2_STORE__URL", url)
+    }
+
+    /// Starts the quickstart with these settings.
+    ///
+    /// # Errors
+    /// When it cannot be built, ends at once, or does not say where it listens within 30 seconds; its standard error
+    /// is in the message.
+    pub fn start(self) -> Result<Server, HarnessError> {
+        let directory = tempfile::Builder::new()
+            .prefix("authv2-server-")
+            .tempdir()
+            .map_err(HarnessError::io("making a directory for the server"))?;
+        let mut server = Server { process: None, url: String::new(), settings: self, directory };
+        server.restart()?;
+        Ok(server)
+    }
+}
+
+/// A running quickstart, ended when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    // Before the directory, so that the process has ended when its files go.
+    process: Option<Guarded>,
+    url: String,
+    settings: Settings,
+    directory: TempDir,
+}
+
+impl Server {
+    /// The server with its defaults.
+    ///
+    /// # Errors
+    /// As [`Settings::start`].
+    pub fn start() -> Result<Self, HarnessError> {
+        Settings::new().start()
+    }
+
+    /// Where it listens, as `http://127.0.0.1:PORT`; another port after each start.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The full address of a path of this server.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// The directory that it works in, with its database file.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Guarded::id)
+    }
+
+    /// All that it has written to standard error, over all its starts.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        lossy(&self.log("stderr"), 0)
+    }
+
+    /// Whether it is still running: one that panicked its way out is not.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn is_running(&mut self) -> Result<bool, HarnessError> {
+        match &mut self.process {
+            Some(process) => Ok(process.ended().map_err(HarnessError::io("looking at the server"))?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Ends it as a power cut would: nothing is flushed, nothing is said.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill_9(&mut self) -> Result<(), HarnessError> {
+        match self.process.take() {
+            Some(mut process) => process.kill_9().map(drop).map_err(HarnessError::io("killing the server")),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends it in order, as an orchestrator would (`SIGTERM`).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn stop(&mut self) -> Result<(), HarnessError> {
+        match self.process.take() {
+            Some(mut process) => process.stop().map(drop).map_err(HarnessError::io("stopping the server")),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it again in the same directory and on the same database, ending it first if it still runs.
+    ///
+    /// # Errors
+    /// As [`Settings::start`].
+    pub fn restart(&mut self) -> Result<(), HarnessError> {
+        self.stop()?;
+        let binary = binary()?;
+        let said_before = length(&self.log("stdout"));
+        let open = |name: &str| {
+            let path = self.log(name);
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(HarnessError::io("opening the server's log"))
+        };
+        let mut command = Command::new(&binary);
+        // Settings of the surroundings must not reach the server: it refuses what it does not know.
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AUTHV2_")) {
+            command.env_remove(name);
+        }
+        command
+            .current_dir(self.directory.path())
+            .env("AUTHV2_LISTEN", "127.0.0.1:0")
+            .envs(self.settings.environment.iter().map(|(name, value)| (name, value)))
+            .stdout(open("stdout")?)
+            .stderr(open("stderr")?);
+        let process = Guarded::start(&mut command, Signal::TERM, None)
+            .map_err(HarnessError::io(format!("starting {}", binary.display())))?;
+        self.await_greeting(process, said_before)
+    }
+
+    fn await_greeting(&mut self, mut process: Guarded, said_before: u64) -> Result<(), HarnessError> {
+        let failure = |server: &Self| tail(&server.stderr(), 4000);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = lossy(&self.log("stdout"), said_before);
+            // Only a whole line will do: half a port is a port too.
+            if let Some((line, _)) = said.split_once('\n') {
+                let Some(url) = line.trim().strip_prefix(GREETING) else {
+                    let output = format!("its first line was {line:?}");
+                    return Err(HarnessError::Failed { program: "quickstart".to_owned(), output });
+                };
+                url.clone_into(&mut self.url);
+                self.process = Some(process);
+                return Ok(());
+            }
+            if let Some(status) = process.ended().map_err(HarnessError::io("waiting for the server"))? {
+                let output = format!("{status}\n{}", failure(self));
+                return Err(HarnessError::Failed { program: "quickstart".to_owned(), output });
+            }
+            if Instant::now() > deadline {
+                let (program, output) = ("quickstart".to_owned(), failure(self));
+                return Err(HarnessError::Late { program, after: PATIENCE, output });
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.log"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failing test is told what the server said, which would be gone with its directory.
+        if thread::panicking() {
+            eprintln!("--- the server's standard error ---\n{}\n---", tail(&self.stderr(), 8000));
+        }
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// What a log holds from a position on; nothing when it is not there yet.
+fn lossy(path: &Path, from: u64) -> String {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut bytes)
+    });
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The quickstart beside this test's executable, built first if it is not there.
+///
+/// Cargo tells only a package's own tests where its binaries are, and this one is another package's.
+///
+/// # Errors
+/// When it is not there and cannot be built.
+pub fn binary() -> Result<PathBuf, HarnessError> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(named) = env::var_os(BINARY_VARIABLE).filter(|named| !named.is_empty()) {
+        let named = PathBuf::from(named);
+        return if named.is_file() { Ok(named) } else { Err(HarnessError::NoBinary(named)) };
+    }
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
+    let own = env::current_exe().map_err(HarnessError::io("finding the test's own executable"))?;
+    // Tests lie in target/<profile>/deps, binaries in target/<profile>.
+    let beside = own.parent().unwrap_or(&own);
+    let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+    let binary = profile.join("quickstart");
+    if !binary.is_file() {
+        build(profile)?;
+    }
+    if !binary.is_file() {
+        return Err(HarnessError::NoBinary(binary));
+    }
+    Ok(FOUND.get_or_init(|| binary).clone())
+}
+
+fn build(profile: &Path) -> Result<(), HarnessError> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(["build", "--quiet", "-p", "authv2-examples", "--bin", "quickstart"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    if let Some(target) = profile.parent() {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let built = command.output().map_err(HarnessError::io("running cargo"))?;
+    if built.status.success() {
+        return Ok(());
+    }
+    let output = tail(&String::from_utf8_lossy(&built.stderr), 4000);
+    Err(HarnessError::Failed { program: "cargo build -p authv2-examples --bin quickstart".to_owned(), output })
+}

@@ -1,0 +1,15 @@
+//! The server as a stranger meets it: over HTTP, through a browser, and across crashes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod browser;
+mod crash;
+mod http_robustness;
+mod jose_interop;
+mod page;
+mod wycheproof_jose;
