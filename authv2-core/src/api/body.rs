@@ -104,9 +104,8 @@ where
     if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
         return Err(too_large());
     }
-    let is_json = is_json(headers);
-    let certainly_empty = body.is_end_stream();
-    if !is_json && !(takes == Takes::OptionalJson && certainly_empty) {
+    let may_be_left_out = takes == Takes::OptionalJson && body.is_end_stream();
+    if !(may_be_left_out || is_json(headers)) {
         return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
     let read = std::pin::pin!(Limited::new(body, BODY_MAX)).collect().await;
