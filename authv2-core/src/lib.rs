@@ -8,5 +8,7 @@ pub mod error;
 pub mod id;
 pub mod secret;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::{Code, Error, ErrorKind, Result};
