@@ -3,8 +3,8 @@
 use super::{
     Case,
     act::{act, at, hash_of, new_user, rotation},
-    room,
     deployment::new_key,
+    room,
     world::{World, done, revoked},
 };
 use crate::{

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Case,
     act::{act, at},
-    room, hang_up_verbs as verbs,
+    hang_up_verbs as verbs, room,
     world::World,
 };
 use crate::{audit::Act, changes::Change};

@@ -35,12 +35,16 @@ mod hang_up;
 mod hang_up_verbs;
 mod limits;
 mod password;
+#[cfg(all(test, feature = "postgres"))]
+mod postgres;
 mod purge;
 mod races;
 mod refresh;
 mod refresh_model;
 mod session;
 mod sign_in;
+#[cfg(all(test, feature = "sqlite"))]
+mod sqlite;
 mod text;
 mod throttle;
 mod world;

@@ -3,8 +3,8 @@
 use super::{
     Case,
     act::{act, at, hash_of, new_session, rotation},
-    room,
     refresh::{Verdict, rotate, verdict},
+    room,
     world::{World, at_once},
 };
 use crate::{

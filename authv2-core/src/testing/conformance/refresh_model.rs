@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{
     Case,
     act::{DAY, GRACE, IDLE, MINUTE, act, at, rotation},
-    room,
     refresh::{Verdict, rotate, verdict},
+    room,
     world::{World, at_once},
 };
 use crate::{clock::Timestamp, secret::SecretHash, store::Rotation};
