@@ -1,4 +1,4 @@
-//! What the cases feed to the verbs: moments, acts, users, sessions, tokens and rotations.
+//! What the cases feed to the verbs: moments, acts, users, sessions, tokens, rotations and repeatable chance.
 
 use std::time::Duration;
 
@@ -108,4 +108,30 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
 /// A use of `presented` with a salt and a successor of its own.
 pub(super) fn rotation(presented: SecretHash) -> Rotation {
     Rotation { presented, salt: unique_bytes(), successor: new_token(), grace: GRACE, idle_ttl: IDLE }
+}
+
+/// A generator of numbers that are the same in every run (`SplitMix64`).
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// A place in a list of `len` members.
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(len).unwrap())).unwrap()
+    }
 }

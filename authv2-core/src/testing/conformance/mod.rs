@@ -45,6 +45,7 @@ mod session;
 mod sign_in;
 #[cfg(all(test, feature = "sqlite"))]
 mod sqlite;
+mod storm;
 mod text;
 mod throttle;
 mod world;
@@ -128,7 +129,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 14] = [
+    let rooms: [&[Case]; 15] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -137,6 +138,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         refresh::CASES,
         refresh_model::CASES,
         races::CASES,
+        storm::CASES,
         throttle::CASES,
         deployment::CASES,
         changes::CASES,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Case,
-    act::{DAY, GRACE, IDLE, MINUTE, act, at, rotation},
+    act::{DAY, GRACE, IDLE, MINUTE, Random, act, at, rotation},
     refresh::{Verdict, rotate, verdict},
     room,
     world::{World, at_once},
@@ -18,27 +18,6 @@ pub(super) const CASES: &[Case] = room!["refresh_model": answers_random_historie
 
 const HISTORIES: u64 = 12;
 const STEPS: u64 = 40;
-
-/// A generator of numbers that are the same in every run (`SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(u64::try_from(len).unwrap())).unwrap()
-    }
-}
 
 /// A token of the model.
 #[derive(Debug, Clone)]
@@ -144,7 +123,7 @@ fn pick(random: &mut Random, model: &Model) -> Rotation {
 async fn answers_random_histories_as_the_model_does(world: World) {
     let user = world.user("ada").await.id;
     for seed in 0..HISTORIES {
-        let mut random = Random(seed);
+        let mut random = Random::seeded(seed);
         let session = world.sign_in(user, at(seed * 100 * DAY)).await;
         let mut model = Model {
             tokens: vec![Token { hash: session.refresh, used: None }],
