@@ -3,12 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 
-use super::{Backend, Fixture};
+use super::{
+    Backend, Fixture,
+    act::{act, at, new_user},
+};
 use crate::{
     changes::Feed,
     id::RequestUuid,
-    store::sql::{SqlOptions, SqlStore},
+    store::{
+        Created,
+        sql::{SqlOptions, SqlStore},
+    },
 };
 
 async fn fixture(url: String) -> Fixture {
@@ -55,6 +62,21 @@ impl Backend for Files {
         let file = self.directory().join(format!("{}.db", RequestUuid::new()));
         fixture(format!("sqlite://{}", file.display())).await
     }
+}
+
+#[tokio::test]
+async fn finishes_every_write_in_its_queue_before_it_closes() {
+    let store = Memory.fresh().await.store;
+    let mut waiting = Vec::new();
+    for index in 0..300 {
+        let mut write = store.create_user(new_user(&index.to_string()), act("user.created", at(0)));
+        assert!((&mut write).now_or_never().is_none(), "it waits in the queue");
+        waiting.push(write);
+    }
+    store.close().await;
+    let answers = futures_util::future::join_all(waiting).await;
+    let failed: Vec<_> = answers.iter().filter(|answer| !matches!(answer, Ok(Created::New(_)))).collect();
+    assert!(failed.is_empty(), "{} of 300 writes were lost: {:?}", failed.len(), failed.first());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

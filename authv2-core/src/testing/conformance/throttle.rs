@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = room!["throttle":
     starts_over_once_the_window_has_passed,
     blocks_at_the_limit_and_doubles_the_wait_up_to_the_longest,
     keeps_counting_far_beyond_the_limit,
+    lifts_no_block_by_another_failure,
     counts_each_bucket_by_its_own_rule,
     loses_no_failure_counted_in_parallel,
     knows_only_counters_that_exist,
@@ -92,6 +93,24 @@ async fn keeps_counting_far_beyond_the_limit(world: World) {
         assert_eq!(counter(&world, bucket).await.blocked_until, at(second) + wait, "failure {}", second + 1);
     }
     assert_eq!(counter(&world, bucket).await.count, 100);
+}
+
+async fn lifts_no_block_by_another_failure(world: World) {
+    // An attempt that was already under way when the block began is counted after the window has ended.
+    for limit in [1, 2] {
+        let bucket = new_bucket();
+        let long = Duration::from_secs(3_600);
+        let rule = BucketRule { limit, first_wait: long, longest_wait: long, ..rule(bucket) };
+        for second in [0, 599] {
+            fail(&world, &[rule], at(second)).await;
+        }
+        assert_eq!(counter(&world, bucket).await.blocked_until, at(599) + long);
+        let shorter = BucketRule { first_wait: Duration::from_secs(1), ..rule };
+        fail(&world, &[shorter], at(601)).await;
+        let counter = counter(&world, bucket).await;
+        assert_eq!(counter.window_start, at(601));
+        assert!(counter.blocked_until >= at(599) + long, "limit {limit}: {counter:?}");
+    }
 }
 
 async fn counts_each_bucket_by_its_own_rule(world: World) {
