@@ -146,8 +146,7 @@ async fn lets_one_of_many_parallel_updates_of_a_version_win(world: World) {
         }
     })
     .await;
-    let mut winners: Vec<_> =
-        answers.into_iter().filter(|answer| *answer != Updated::Stale).map(|answer| done(answer)).collect();
+    let mut winners: Vec<_> = answers.into_iter().filter(|answer| *answer != Updated::Stale).map(done).collect();
     assert_eq!(winners.len(), 1, "exactly one update of a version may win");
     assert_eq!(winners[0].version, user.version + 1);
     assert_eq!(Some(world.reread(user.id).await), winners.pop());
