@@ -114,6 +114,8 @@ pub struct NewUser {
     pub password_hash: Option<PasswordHashText>,
     /// Whether it administers the deployment.
     pub platform_admin: bool,
+    /// The counters that count it if the e-mail turns out to be taken.
+    pub count_if_taken: Vec<BucketRule>,
 }
 
 /// What became of an attempt to add a user.

@@ -3,6 +3,7 @@
 //! Check and apply stand in one exclusive transaction (both databases roll back DDL), so that ten nodes may start at
 //! once and a migration that fails leaves nothing behind.
 
+#[cfg(feature = "sqlite")]
 use sqlx::Executor as _;
 
 use super::{

@@ -1,6 +1,8 @@
 //! Connections: one pool of readers, and the way to a transaction on either database.
 
-use std::{str::FromStr as _, time::Duration};
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
+use std::str::FromStr as _;
 
 #[cfg(feature = "postgres")]
 use sqlx::{

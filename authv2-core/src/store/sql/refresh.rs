@@ -9,7 +9,7 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    audit::{Act, Outcome},
+    audit::{Act, Actor, Outcome},
     changes::Change,
     clock::Timestamp,
     id::SessionId,
@@ -92,6 +92,7 @@ impl Tx {
             return self.judge_used(token, rotation, act).await;
         }
         let (mut session, user) = token.owner.into_pair();
+        let act = Act { actor: Actor::User(user.id), ..act };
         self.insert_refresh(&rotation.successor, session.id, act.at).await?;
         self.extend(&mut session, rotation, act.at).await?;
         self.record(&act.on(session.id)).await?;
@@ -110,6 +111,7 @@ impl Tx {
             return Err(StoreError::corrupt("a used refresh token without its salt"));
         };
         let (session, user) = token.owner.into_pair();
+        let act = Act { actor: Actor::User(user.id), ..act };
         if act.at.since(consumed_at) <= rotation.grace {
             if token.successor_consumed_at.is_some() {
                 return Ok(Rotated::Invalid);

@@ -119,7 +119,7 @@ impl ThrottleStore for SqlStore {
 }
 
 impl Tx {
-    async fn count_attempt(&mut self, rule: &BucketRule, at: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn count_attempt(&mut self, rule: &BucketRule, at: Timestamp) -> Result<(), StoreError> {
         let window = i64::try_from(rule.window.as_micros()).unwrap_or(i64::MAX);
         let (count,): (i64,) = within!(self, conn => sqlx::query_as(COUNT)
             .bind(rule.bucket.as_slice())

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     changes::Change,
-    clock::{SystemClock, Timestamp},
+    clock::Timestamp,
     id::{SessionId, UserId},
     store::{AuditRecord, ChangeRecord, PurgeBefore, StoreError, Upkeep},
 };
@@ -66,7 +66,7 @@ impl Upkeep for SqlStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
         match &self.readers {
             #[cfg(feature = "sqlite")]
-            Readers::Sqlite(_) => Ok(SystemClock::wall()),
+            Readers::Sqlite(_) => Ok(crate::clock::SystemClock::wall()),
             #[cfg(feature = "postgres")]
             Readers::Postgres(_) => {
                 let (micros,): (i64,) = read!(self, pool => sqlx::query_as(
