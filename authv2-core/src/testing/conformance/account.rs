@@ -1,21 +1,24 @@
 //! Accounts: added once per e-mail, changed under optimistic locking, switched off and removed with their sessions.
 
+use std::time::Duration;
+
 use super::{
     Case,
-    act::{act, at, email_of, hash_of, new_user, rotation},
+    act::{HOUR, act, at, email_of, hash_of, new_bucket, new_user, rotation},
     room,
     world::{World, added, at_once, done, expect_same_changes, revoked},
 };
 use crate::{
     changes::Change,
     id::UserId,
-    store::{Created, ProfileChange, Rotated, Updated, UserStatus},
+    store::{BucketRule, Created, NewUser, ProfileChange, Rotated, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["account":
     finds_a_new_user_by_id_and_email,
     finds_nobody_it_does_not_know,
     keeps_the_first_account_of_an_email,
+    counts_registrations_of_a_taken_email_only,
     tells_emails_apart_by_their_key_only,
     lets_one_of_many_parallel_registrations_win,
     changes_the_profile_of_the_version_seen,
@@ -66,6 +69,21 @@ async fn keeps_the_first_account_of_an_email(world: World) {
     assert_eq!(world.store().user_by_email(&second.email_key).await.unwrap(), Some(first));
     assert_eq!(world.news(), []);
     world.expect_entry(&registered, "failure").await;
+}
+
+async fn counts_registrations_of_a_taken_email_only(world: World) {
+    let hour = Duration::from_secs(HOUR);
+    let bucket = new_bucket();
+    let rule = BucketRule { bucket, limit: 2, window: hour, first_wait: hour, longest_wait: hour };
+    for (second, count) in [(0, None), (1, Some(1)), (2, Some(2))] {
+        let new = NewUser { count_if_taken: vec![rule], ..new_user("ada") };
+        world.store().create_user(new, act("user.registered", at(second))).await.unwrap();
+        let counted = world.store().attempts(&[bucket]).await.unwrap();
+        assert_eq!(counted.first().map(|counter| counter.count), count);
+        if count == Some(2) {
+            assert_eq!(counted[0].blocked_until, at(2) + hour);
+        }
+    }
 }
 
 async fn tells_emails_apart_by_their_key_only(world: World) {

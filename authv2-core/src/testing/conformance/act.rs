@@ -54,6 +54,7 @@ pub(super) fn new_user(name: &str) -> NewUser {
         display_name: Some(name.to_owned()),
         password_hash: Some(hash_of(name)),
         platform_admin: false,
+        count_if_taken: Vec::new(),
     }
 }
 

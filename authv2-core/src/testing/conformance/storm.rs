@@ -10,13 +10,15 @@ use std::{
 
 use super::{
     Case,
-    act::{DAY, HOUR, Random, act, at, hash_of, new_bucket, new_session, rotation},
+    act::{DAY, HOUR, Random, act, at, hash_of, new_bucket, new_session, new_user, rotation},
     room,
     world::{SignedIn, World, at_once},
 };
 use crate::{
     id::UserId,
-    store::{Bucket, BucketRule, NewSession, Opened, ProfileChange, PurgeBefore, StoreError, Touch, UserStatus},
+    store::{
+        Bucket, BucketRule, NewSession, NewUser, Opened, ProfileChange, PurgeBefore, StoreError, Touch, UserStatus,
+    },
 };
 
 pub(super) const CASES: &[Case] = room!["storm":
@@ -78,6 +80,10 @@ async fn fails_no_sign_in_while_its_counters_count(world: World) {
                 if index % 2 == 0 {
                     let failed = act("session.login_failed", at(round));
                     return world.store().count_failure(rules(&buckets), failed).await;
+                }
+                if index % 4 == 1 {
+                    let taken = NewUser { count_if_taken: rules(&buckets), ..new_user("ada") };
+                    return world.store().create_user(taken, act("user.registered", at(round))).await.map(|_| ());
                 }
                 let session = NewSession { clear: buckets, ..new_session(user, at(round)) };
                 world.store().open_session(session, act("session.login", at(round))).await.map(|_| ())
