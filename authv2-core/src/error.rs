@@ -161,6 +161,17 @@ pub enum Challenge {
     },
 }
 
+/// The limit that a throttled request ran into, as the `RateLimit-Policy` field says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatePolicy {
+    /// The policy's name.
+    pub name: &'static str,
+    /// How much it allows in a window.
+    pub quota: u64,
+    /// The window.
+    pub window: Duration,
+}
+
 /// Why a request was refused or failed. Opaque: look at [`Error::kind`] and [`Error::code`].
 ///
 /// Its `Display` is safe to show to the caller; its [`source`](std::error::Error::source) is for logs only.
@@ -174,6 +185,7 @@ struct Inner {
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
+    policy: Option<RatePolicy>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -187,7 +199,15 @@ impl Error {
             _ if code.status() == StatusCode::UNAUTHORIZED => Some(Challenge::Bare),
             _ => None,
         };
-        Self(Box::new(Inner { code, detail: detail.into(), fields: Vec::new(), retry_after, challenge, source: None }))
+        Self(Box::new(Inner {
+            code,
+            detail: detail.into(),
+            fields: Vec::new(),
+            retry_after,
+            challenge,
+            policy: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
@@ -214,9 +234,22 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_policy(mut self, policy: RatePolicy) -> Self {
+        self.0.policy = Some(policy);
+        self
+    }
+
     pub(crate) fn with_challenge(mut self, challenge: Challenge) -> Self {
         self.0.challenge = Some(challenge);
         self
+    }
+
+    /// For adapters: a part of the application stands in the wrong place, so that nothing can be judged. The log says
+    /// what; the caller learns nothing.
+    #[must_use]
+    pub fn missing_layer(what: &'static str) -> Self {
+        tracing::error!("{what}: every request is refused");
+        Self::new(Code::Internal, "the request could not be completed")
     }
 
     /// The kind: what to branch on.
@@ -249,6 +282,12 @@ impl Error {
         self.0.retry_after
     }
 
+    /// The limit it ran into, for [`ErrorKind::Throttled`].
+    #[must_use]
+    pub fn policy(&self) -> Option<RatePolicy> {
+        self.0.policy
+    }
+
     /// The challenge that belongs into `WWW-Authenticate`.
     #[must_use]
     pub fn challenge(&self) -> Option<&Challenge> {
@@ -264,13 +303,14 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { code, detail, fields, retry_after, challenge, source } = &*self.0;
+        let Inner { code, detail, fields, retry_after, challenge, policy, source } = &*self.0;
         f.debug_struct("Error")
             .field("code", code)
             .field("detail", detail)
             .field("fields", fields)
             .field("retry_after", retry_after)
             .field("challenge", challenge)
+            .field("policy", policy)
             .field("source", source)
             .finish()
     }

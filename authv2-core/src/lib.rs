@@ -1,12 +1,26 @@
 //! The services, stores and HTTP contract of authv2, independent of any web framework.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod api;
 pub mod audit;
+pub mod authentication;
 pub mod changes;
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod id;
+pub mod jwt;
+pub mod master_key;
+pub mod principal;
 pub mod secret;
+pub mod session;
 pub mod store;
+pub mod telemetry;
+pub mod tenant;
+pub mod user;
 
+pub use authentication::AuthenticationService;
+pub use config::Config;
 pub use error::{Code, Error, ErrorKind, Result};
+pub use principal::Principal;

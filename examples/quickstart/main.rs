@@ -1,2 +1,99 @@
-//! q
-fn main() {}
+//! The example server of the contract, on axum: everything of authv2 behind one address, with a page to try it.
+//!
+//! `cargo run` starts it on SQLite in the working directory. Settings come from `authv2.toml` and the environment.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use authv2_axum::{Principal, api_service, auth_layer, router};
+use authv2_core::{AuthenticationService, Config};
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tracing_subscriber::{EnvFilter, fmt};
+
+mod cors;
+mod page;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Standard output is for the address: whoever starts this reads it there.
+    fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::from_env_and_file(Config::development())?;
+    let listener = TcpListener::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    config.listen = address;
+    config.listening_on(address);
+    let auth = AuthenticationService::builder(config).build().await?;
+    announce(address);
+    axum::serve(listener, app(&auth).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stopped())
+        .await?;
+    auth.shut_down().await;
+    Ok(())
+}
+
+fn app(auth: &AuthenticationService) -> Router {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/hello", get(|| async { Json(json!({"hello": "world"})) }))
+        .route("/private", get(private))
+        .layer(auth_layer(auth))
+        .merge(router(auth))
+        .fallback_service(api_service(auth))
+        .layer(cors::layer(auth))
+}
+
+/// Any credential will do.
+async fn private(Principal(principal): Principal) -> Json<Value> {
+    Json(json!({
+        "user_id": principal.user_id(),
+        "organization": principal.tenant().map(|tenant| tenant.organization),
+        "method": principal.method(),
+    }))
+}
+
+fn announce(address: SocketAddr) {
+    let url = format!("http://{address}");
+    println!("listening on {url}");
+    println!();
+    println!("try it in a browser at {url}/ or from a shell:");
+    println!();
+    println!("  curl -s {url}/auth/register -H 'content-type: application/json' \\");
+    println!("    -d '{{\"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}'");
+    println!("  TOKEN=$(curl -s {url}/auth/login -H 'content-type: application/json' \\");
+    println!("    -d '{{\"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}' \\");
+    println!("    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
+    println!("  curl -s {url}/private -H \"authorization: Bearer $TOKEN\"");
+    println!("  curl -s -X POST {url}/auth/logout -H \"authorization: Bearer $TOKEN\" -w '%{{http_code}}\\n'");
+}
+
+/// Until somebody asks the process to end.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => drop(interrupt.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+}

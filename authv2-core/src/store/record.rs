@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::StoreError;
 use crate::{
     changes::Change,
     clock::Timestamp,
@@ -9,10 +10,38 @@ use crate::{
     secret::{Secret, SecretHash},
 };
 
+/// Gives an enum its one spelling in the database.
+macro_rules! stored_as_text {
+    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl $name {
+            /// As it is stored and shown.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = StoreError;
+
+            fn try_from(text: String) -> Result<Self, StoreError> {
+                match text.as_str() {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(StoreError::corrupt(concat!("unknown ", stringify!($name)))),
+                }
+            }
+        }
+    };
+}
+
+stored_as_text!(UserStatus { Active = "active", Disabled = "disabled", Locked = "locked" });
+stored_as_text!(Transport { Bearer = "bearer", Cookie = "cookie" });
+stored_as_text!(Risk { Low = "low", Medium = "medium", High = "high" });
+stored_as_text!(KeyState { Pending = "pending", Active = "active", Retiring = "retiring", Retired = "retired" });
+
 /// Whether an account may sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "TEXT", rename_all = "snake_case")]
 pub enum UserStatus {
     /// It may.
     Active,
@@ -23,7 +52,7 @@ pub enum UserStatus {
 }
 
 /// A user as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct UserRecord {
     /// Its id.
     pub id: UserId,
@@ -36,6 +65,7 @@ pub struct UserRecord {
     /// What to call it.
     pub display_name: Option<String>,
     /// Whether it may sign in.
+    #[sqlx(try_from = "String")]
     pub status: UserStatus,
     /// The PHC string of its password; none for accounts that sign in elsewhere.
     pub password_hash: Option<PasswordHashText>,
@@ -84,6 +114,8 @@ pub struct NewUser {
     pub password_hash: Option<PasswordHashText>,
     /// Whether it administers the deployment.
     pub platform_admin: bool,
+    /// The counters that count it if the e-mail turns out to be taken.
+    pub count_if_taken: Vec<BucketRule>,
 }
 
 /// What became of an attempt to add a user.
@@ -116,8 +148,7 @@ pub struct ProfileChange {
 }
 
 /// How a session's secret travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "TEXT", rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// Access and refresh tokens in bodies and headers.
     Bearer,
@@ -126,9 +157,8 @@ pub enum Transport {
 }
 
 /// How risky a session looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "TEXT", rename_all = "snake_case")]
 pub enum Risk {
     /// Nothing unusual.
     Low,
@@ -139,15 +169,18 @@ pub enum Risk {
 }
 
 /// A session as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SessionRecord {
     /// Its id.
+    #[sqlx(rename = "session_id")]
     pub id: SessionId,
     /// Whose it is.
     pub user_id: UserId,
     /// How its secret travels.
+    #[sqlx(try_from = "String")]
     pub transport: Transport,
     /// When it was opened.
+    #[sqlx(rename = "opened_at")]
     pub created_at: Timestamp,
     /// When the user last proved who it is.
     pub auth_time: Timestamp,
@@ -166,10 +199,13 @@ pub struct SessionRecord {
     /// The authentication context class reached.
     pub acr: String,
     /// The organization it acts in.
+    #[sqlx(rename = "org_id")]
     pub organization: Option<OrgId>,
     /// The store it acts in.
+    #[sqlx(rename = "store_id")]
     pub store: Option<StoreId>,
     /// How risky it looks.
+    #[sqlx(try_from = "String")]
     pub risk: Risk,
     /// When it was ended, if it was.
     pub revoked_at: Option<Timestamp>,
@@ -303,6 +339,16 @@ pub struct BucketRule {
     pub longest_wait: Duration,
 }
 
+impl BucketRule {
+    /// How long no further attempt is allowed once `count` have failed; none below the limit.
+    #[must_use]
+    pub fn wait_after(&self, count: i64) -> Option<Duration> {
+        let over = u32::try_from(count.checked_sub(self.limit)?).ok()?;
+        let factor = 1_u32.checked_shl(over).unwrap_or(u32::MAX);
+        Some(self.first_wait.saturating_mul(factor).min(self.longest_wait)).filter(|wait| !wait.is_zero())
+    }
+}
+
 /// What to look up to judge a sign-in.
 #[derive(Debug, Clone)]
 pub struct SignInQuery {
@@ -328,9 +374,8 @@ pub struct SignInFacts {
 }
 
 /// Where a signing key stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "TEXT", rename_all = "snake_case")]
 pub enum KeyState {
     /// Published, does not sign yet.
     Pending,
@@ -343,13 +388,14 @@ pub enum KeyState {
 }
 
 /// A signing key as stored: its private half sealed under the master key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SigningKeyRecord {
     /// The `kid`, generated here.
     pub kid: String,
     /// The JOSE algorithm, which belongs to the key.
     pub alg: String,
     /// Where it stands.
+    #[sqlx(try_from = "String")]
     pub state: KeyState,
     /// The private key, sealed.
     pub sealed: Vec<u8>,
@@ -373,7 +419,7 @@ pub struct ChangeRecord {
 }
 
 /// An audit entry as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditRecord {
     /// When.
     pub at: Timestamp,

@@ -1,1 +1,164 @@
-//! The SQL stores.
+//! The SQL stores: SQLite and PostgreSQL from one set of statements.
+//!
+//! Each statement is written once, with `$1` placeholders, and run on whichever database is configured; what differs
+//! stands in `dialect`. Every verb that writes goes through `tx`.
+
+mod deployment;
+mod dialect;
+mod error;
+mod migrate;
+mod pool;
+mod refresh;
+mod session;
+mod throttle;
+mod tx;
+mod upkeep;
+mod user;
+#[cfg(feature = "sqlite")]
+mod writer;
+
+use std::{fmt, time::Duration};
+
+#[cfg(feature = "postgres")]
+use std::str::FromStr as _;
+
+use self::{dialect::Dialect, pool::Readers};
+pub use self::{
+    migrate::{SCHEMA_VERSION, SchemaError},
+    pool::UrlError,
+};
+use super::{StoreError, StoreUrl};
+use crate::changes::Feed;
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct SqlOptions {
+    /// `sqlite://FILE`, `sqlite::memory:` or `postgres://…`.
+    pub url: StoreUrl,
+    /// A direct URL for migrations, where `url` goes through a pooler that breaks session locks.
+    pub migrate_url: Option<StoreUrl>,
+    /// The most connections held at a time.
+    pub max_connections: u32,
+    /// How long a request waits for a connection before it is refused as unavailable.
+    pub acquire_timeout: Duration,
+    /// SQLite: how many writes may wait for the writer before more are shed.
+    pub write_queue: usize,
+}
+
+impl SqlOptions {
+    /// The database at `url`, with the defaults for everything else.
+    #[must_use]
+    pub fn new(url: impl Into<StoreUrl>) -> Self {
+        Self {
+            url: url.into(),
+            migrate_url: None,
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            write_queue: 1024,
+        }
+    }
+}
+
+/// The store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is not usable.
+    #[error("store.url: {0}")]
+    Url(#[from] UrlError),
+    /// The schema is not one that this build can work on.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How writes reach the database.
+#[derive(Debug, Clone)]
+enum Writes {
+    #[cfg(feature = "sqlite")]
+    Queue(writer::Queue),
+    #[cfg(feature = "postgres")]
+    Pool(sqlx::PgPool),
+}
+
+/// The store over SQLite or PostgreSQL. A cheap clone.
+#[derive(Clone)]
+pub struct SqlStore {
+    dialect: Dialect,
+    readers: Readers,
+    writes: Writes,
+    #[cfg(feature = "sqlite")]
+    writer: sqlx::SqlitePool,
+    #[cfg(feature = "postgres")]
+    migrate_url: StoreUrl,
+    /// How many dead connections one request may stumble over: as many as the pool can hold.
+    retries: u32,
+    feed: Feed,
+}
+
+impl SqlStore {
+    /// Connects. Does not touch the schema: see [`SqlStore::migrate`] and [`SqlStore::check_schema`]. Committed
+    /// changes are published on `feed`.
+    ///
+    /// Must be called in a Tokio runtime that lives as long as the store.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the URL is unusable or the database does not answer.
+    pub async fn open(options: &SqlOptions, feed: Feed) -> Result<Self, OpenError> {
+        let dialect = Dialect::of(&options.url)?;
+        let (readers, writes);
+        #[cfg(feature = "sqlite")]
+        let writer;
+        match dialect {
+            #[cfg(feature = "sqlite")]
+            Dialect::Sqlite => {
+                let (reading, writing) = pool::sqlite(options).await?;
+                readers = Readers::Sqlite(reading);
+                writes = Writes::Queue(writer::Queue::start(writing.clone(), options.write_queue, feed.clone()));
+                writer = writing;
+            }
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => {
+                let pool = pool::postgres(options).await?;
+                readers = Readers::Postgres(pool.clone());
+                writes = Writes::Pool(pool);
+                #[cfg(feature = "sqlite")]
+                {
+                    writer = sqlx::SqlitePool::connect_lazy("sqlite::memory:").map_err(StoreError::from)?;
+                }
+            }
+        }
+        Ok(Self {
+            dialect,
+            readers,
+            writes,
+            #[cfg(feature = "sqlite")]
+            writer,
+            #[cfg(feature = "postgres")]
+            migrate_url: options.migrate_url.clone().unwrap_or_else(|| options.url.clone()),
+            retries: options.max_connections,
+            feed,
+        })
+    }
+
+    /// A direct connection for migrations, its transaction begun.
+    #[cfg(feature = "postgres")]
+    async fn migrator(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, OpenError> {
+        let options =
+            sqlx::postgres::PgConnectOptions::from_str(self.migrate_url.expose()).map_err(|_| UrlError::Unreadable)?;
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(StoreError::from)?;
+        Ok(pool.begin().await.map_err(StoreError::from)?)
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore").field("dialect", &self.dialect).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! Extractors for who calls. They read what [`auth_layer`](crate::auth_layer) left; each has an optional form
+//! (`Option<CurrentUser>`) for routes that anonymous callers may use.
+
+use authv2_core::{
+    Error,
+    api::problem_response,
+    authentication::{RequestId, Requirement},
+    session::Session,
+    user::User,
+};
+use authv2_tower::Caller;
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+
+/// The principal of this request.
+#[derive(Debug, Clone)]
+pub struct Principal(pub authv2_core::Principal);
+
+/// The user who calls.
+#[derive(Debug, Clone)]
+pub struct CurrentUser(pub User);
+
+/// The session of the caller.
+#[derive(Debug, Clone)]
+pub struct CurrentSession(pub Session);
+
+/// The contract's answer to a caller that an extractor refuses.
+#[derive(Debug)]
+pub struct Rejection {
+    error: Error,
+    id: RequestId,
+}
+
+impl Rejection {
+    fn new(error: Error, parts: &Parts) -> Self {
+        let id = parts.extensions.get::<RequestId>().cloned();
+        Self { error, id: id.unwrap_or_else(|| RequestId::of(&parts.headers)) }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        problem_response(&self.error, &self.id).map(Body::from)
+    }
+}
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+fn caller(parts: &Parts) -> Result<&Caller, Rejection> {
+    parts.extensions.get::<Caller>().ok_or_else(|| {
+        Rejection::new(Error::missing_layer("an authv2 extractor stands outside of any auth_layer"), parts)
+    })
+}
+
+fn required(parts: &Parts) -> Result<&authv2_core::Principal, Rejection> {
+    let caller = caller(parts)?;
+    caller.check(Requirement::SignedIn).map_err(|error| Rejection::new(error, parts))?;
+    // The check has just found one.
+    caller.principal().ok_or_else(|| Rejection::new(Error::missing_layer("a caller without principal"), parts))
+}
+
+macro_rules! extractor {
+    ($name:ident, $principal:ident => $value:expr) => {
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = Rejection;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+                required(parts).map(|$principal| Self($value))
+            }
+        }
+
+        impl<S: Send + Sync> OptionalFromRequestParts<S> for $name {
+            type Rejection = Rejection;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
+                caller(parts).map(|caller| caller.principal().map(|$principal| Self($value)))
+            }
+        }
+    };
+}
+
+extractor!(Principal, principal => principal.clone());
+extractor!(CurrentUser, principal => principal.user());
+extractor!(CurrentSession, principal => principal.session());

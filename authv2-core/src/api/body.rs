@@ -1,0 +1,167 @@
+//! Bodies: reading a request's within its limits, and a response's, which is bytes or a stream.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream::BoxStream};
+use http::{HeaderMap, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::BODY_MAX;
+use crate::error::{Code, Error, Result};
+
+/// The body of a response: bytes, or a stream where the whole is never in memory at once.
+pub struct Body(Inner);
+
+enum Inner {
+    Bytes(Bytes),
+    Stream(BoxStream<'static, Result<Bytes>>),
+}
+
+impl Body {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
+    }
+
+    /// A body that is made while it is sent.
+    #[must_use]
+    pub fn stream(chunks: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
+        Self(Inner::Stream(Box::pin(chunks)))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Inner::Bytes(bytes))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            // Bodies carry tokens.
+            Inner::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Inner::Stream(_) => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        match &mut self.get_mut().0 {
+            Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Stream(chunks) => chunks.as_mut().poll_next(cx).map(|next| next.map(|chunk| chunk.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.0, Inner::Bytes(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Bytes(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Inner::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// What a route takes as its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// None; whatever is sent is left unread.
+    Nothing,
+    /// JSON.
+    Json,
+    /// JSON, or no body at all.
+    OptionalJson,
+}
+
+/// Reads a body within [`BODY_MAX`]. Empty where there is none.
+///
+/// # Errors
+/// [`Code::BodyTooLarge`], [`Code::UnsupportedMediaType`], or [`Code::MalformedRequest`] if it breaks off.
+pub(super) async fn read<B>(takes: Takes, headers: &HeaderMap, body: B) -> Result<Bytes>
+where
+    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+{
+    if takes == Takes::Nothing {
+        return Ok(Bytes::new());
+    }
+    let too_large = || Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes"));
+    // What announces itself as too large is refused unread.
+    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
+        return Err(too_large());
+    }
+    let is_json = is_json(headers);
+    let certainly_empty = body.is_end_stream();
+    if !is_json && !(takes == Takes::OptionalJson && certainly_empty) {
+        return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
+    }
+    let read = std::pin::pin!(Limited::new(body, BODY_MAX)).collect().await;
+    match read {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Error::new(Code::MalformedRequest, "the body broke off")),
+    }
+}
+
+/// `application/json`, whatever its parameters say short of another charset than UTF-8.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    is_json
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn headers(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type))])
+    }
+
+    #[test]
+    fn knows_json_by_its_content_type() {
+        for yes in ["application/json", "Application/JSON; charset=UTF-8", "application/json; charset=\"utf-8\""] {
+            assert!(is_json(&headers(yes)), "{yes}");
+        }
+        for no in ["text/json", "application/jsonx", "application/json; charset=latin1", ""] {
+            assert!(!is_json(&headers(no)), "{no}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_over_the_limit_is_refused_though_it_did_not_announce_it() {
+        let chunk = Bytes::from(vec![b' '; BODY_MAX / 2 + 1]);
+        let body = Body::stream(stream::iter([Ok(chunk.clone()), Ok(chunk)]));
+        let refused = read(Takes::Json, &headers("application/json"), body).await.unwrap_err();
+        assert_eq!(refused.code(), Code::BodyTooLarge);
+    }
+
+    #[tokio::test]
+    async fn a_stream_arrives_whole() {
+        let body = Body::stream(stream::iter(["a", "b"].map(|chunk| Ok(Bytes::from(chunk)))));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "ab");
+    }
+}

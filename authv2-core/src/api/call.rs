@@ -1,0 +1,86 @@
+//! One call of the API: what a handler is given, and what it answers.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::{Body, fields::Fields, json, routes::Parameters};
+use crate::{
+    AuthenticationService,
+    audit::Origin,
+    error::{Code, Error, Result},
+    principal::Principal,
+};
+
+/// A call that was routed, authenticated where its route asks for it, and whose body was read.
+pub(super) struct Call<'a> {
+    pub(super) auth: &'a AuthenticationService,
+    pub(super) origin: Origin,
+    pub(super) head: &'a http::request::Parts,
+    pub(super) parameters: Parameters<'a>,
+    pub(super) principal: Option<Principal>,
+    pub(super) body: Bytes,
+}
+
+/// What answers a call.
+pub(super) type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Reply>>;
+
+impl Call<'_> {
+    /// The caller. Routes that ask for one never get here without.
+    pub(super) fn principal(&self) -> Result<&Principal> {
+        self.principal.as_ref().ok_or_else(|| Error::new(Code::Unauthenticated, "sign in first"))
+    }
+
+    /// The fields of the body.
+    pub(super) fn fields(&self) -> Result<Fields> {
+        Fields::parse(&self.body, false)
+    }
+
+    /// The fields of the body, none if it is empty.
+    pub(super) fn optional_fields(&self) -> Result<Fields> {
+        Fields::parse(&self.body, true)
+    }
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub(super) struct Reply(Response<Body>);
+
+impl Reply {
+    /// No body.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        Self(response)
+    }
+
+    /// A JSON body.
+    pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Self> {
+        let mut response = Response::new(Body::from(json(value)?));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        Ok(Self(response))
+    }
+
+    /// A refusal that needs more header fields.
+    pub(super) fn problem(response: Response<Bytes>) -> Self {
+        Self(response.map(Body::from))
+    }
+
+    /// Adds a header field, beside others of its name.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
+    /// Adds cookies.
+    pub(super) fn with_cookies(self, cookies: [Option<HeaderValue>; 2]) -> Self {
+        cookies.into_iter().flatten().fold(self, |reply, cookie| reply.with(header::SET_COOKIE, cookie))
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        self.0
+    }
+}

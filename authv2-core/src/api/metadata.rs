@@ -1,0 +1,68 @@
+//! What clients and verifiers read about this deployment.
+
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    call::{Call, Reply},
+    openapi,
+};
+use crate::error::Result;
+
+/// The public signing keys (RFC 7517)
+///
+/// Every key that can still verify a token of this deployment.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "metadata", responses(
+    (status = 200, description = "A JWK Set", body = serde_json::Value),
+))]
+pub(super) async fn jwks(call: Call<'_>) -> Result<Reply> {
+    let keys = call.auth.published_keys().await?;
+    let max_age = call.auth.config().tokens.jwks_max_age.as_secs();
+    Ok(cached(Reply::json(StatusCode::OK, &keys)?, max_age))
+}
+
+/// Authorization server metadata (RFC 8414)
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "metadata", responses(
+    (status = 200, body = AuthorizationServer),
+))]
+pub(super) async fn authorization_server(call: Call<'_>) -> Result<Reply> {
+    let issuer = call.auth.issuer();
+    let metadata = AuthorizationServer {
+        issuer: issuer.to_owned(),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        service_documentation: format!("{issuer}/openapi.json"),
+        response_types_supported: [],
+        grant_types_supported: [],
+    };
+    Ok(cached(Reply::json(StatusCode::OK, &metadata)?, call.auth.config().tokens.jwks_max_age.as_secs()))
+}
+
+/// RFC 8414 section 2, as far as this deployment has something to say.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuthorizationServer {
+    issuer: String,
+    jwks_uri: String,
+    service_documentation: String,
+    /// There is no authorization endpoint.
+    #[schema(value_type = Vec<String>)]
+    response_types_supported: [&'static str; 0],
+    /// There is no OAuth token endpoint.
+    #[schema(value_type = Vec<String>)]
+    grant_types_supported: [&'static str; 0],
+}
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "metadata", responses(
+    (status = 200, description = "OpenAPI 3.1", body = serde_json::Value),
+))]
+pub(super) async fn openapi(_: Call<'_>) -> Result<Reply> {
+    Ok(cached(Reply::json(StatusCode::OK, &openapi::document())?, 300))
+}
+
+fn cached(reply: Reply, max_age: u64) -> Reply {
+    match HeaderValue::from_str(&format!("public, max-age={max_age}")) {
+        Ok(value) => reply.with(header::CACHE_CONTROL, value),
+        Err(_) => reply,
+    }
+}

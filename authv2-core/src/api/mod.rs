@@ -1,0 +1,210 @@
+//! The HTTP contract in framework-neutral form: routes, requests, responses, errors, OpenAPI.
+//!
+//! [`Api::call`] takes any request of the `http` crate and answers it; adapters mount it and add nothing.
+
+mod accounts;
+mod body;
+mod call;
+mod fields;
+mod health;
+mod metadata;
+mod openapi;
+mod problem;
+mod routes;
+mod sessions;
+mod shapes;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use tracing::Instrument as _;
+
+pub use self::{
+    body::Body,
+    problem::{FORM as PROBLEM_FORM, Problem, respond as problem_response},
+};
+use self::{
+    call::{Call, Reply},
+    routes::{Access, Route, Routes},
+};
+use crate::{
+    authentication::{AuthenticationService, REQUEST_ID, RequestId},
+    error::{Code, Error, Result},
+    telemetry,
+};
+
+/// The largest request body, in bytes.
+pub const BODY_MAX: usize = 64 * 1024;
+
+/// The HTTP contract over one service. A cheap clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    auth: AuthenticationService,
+    routes: Arc<Routes>,
+}
+
+impl Api {
+    /// The contract's calls on `auth`.
+    #[must_use]
+    pub fn new(auth: AuthenticationService) -> Self {
+        Self { auth, routes: Arc::new(Routes::new()) }
+    }
+
+    /// The patterns of all paths, with `{name}` for a parameter, each once: what an adapter mounts.
+    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+        self.routes.paths()
+    }
+
+    /// Answers a request. Never fails: a refusal is a problem response.
+    ///
+    /// The peer's address is taken from the extension [`Peer`](crate::authentication::Peer), the request's id from
+    /// [`RequestId`] or else from its header.
+    pub async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+    {
+        let begin = Instant::now();
+        let (mut head, body) = request.into_parts();
+        let id = match head.extensions.get::<RequestId>() {
+            Some(id) => id.clone(),
+            None => RequestId::of(&head.headers),
+        };
+        // Whatever looks at the header from here on sees the id in force.
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            head.headers.insert(REQUEST_ID, value);
+        }
+        head.extensions.insert(id.clone());
+        let found = self.routes.find(&head.method, head.uri.path());
+        let pattern = found.as_ref().map_or("unmatched", |found| found.pattern);
+        let span = tracing::info_span!(
+            "http.server.request",
+            http.request.method = %head.method,
+            http.route = pattern,
+            http.response.status_code = tracing::field::Empty,
+            authv2.request_id = id.as_str(),
+            trace_id = tracing::field::Empty,
+        );
+        if let Some(trace) = trace_id(&head.headers) {
+            span.record("trace_id", trace);
+        }
+        let answered = async {
+            match found {
+                Some(found) => self.dispatch(found, &head, body).await,
+                None => Err(Error::new(Code::NotFound, "there is nothing at this path")),
+            }
+        }
+        .instrument(span.clone())
+        .await;
+        let mut response = match answered {
+            Ok(reply) => reply.into_response(),
+            Err(error) => {
+                span.in_scope(|| report(&error));
+                problem::respond(&error, &id).map(Body::from)
+            }
+        };
+        finish(&mut response, &id);
+        if head.method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        let status = response.status();
+        span.record("http.response.status_code", status.as_u16());
+        measure(pattern, &head.method, status, begin);
+        response
+    }
+
+    async fn dispatch<B>(&self, found: routes::Found<'_>, head: &http::request::Parts, body: B) -> Result<Reply>
+    where
+        B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+    {
+        let Route { access, body: takes, handler, .. } = match found.route {
+            Ok(route) => route,
+            Err(allowed) if head.method == Method::OPTIONS => {
+                return Ok(Reply::empty(StatusCode::NO_CONTENT).with(header::ALLOW, allowed.header()));
+            }
+            Err(allowed) => return Ok(method_not_allowed(&allowed, head)),
+        };
+        let principal = match access {
+            Access::Public => None,
+            Access::SameSite => {
+                self.auth.refuse_foreign_origin(head)?;
+                None
+            }
+            Access::SignedIn => match self.auth.authenticate(head).await? {
+                Some(principal) => Some(principal),
+                None => return Err(Error::new(Code::Unauthenticated, "send a bearer token or a session cookie")),
+            },
+        };
+        let body = body::read(*takes, &head.headers, body).await?;
+        handler(Call {
+            auth: &self.auth,
+            origin: self.auth.origin(head),
+            head,
+            parameters: found.parameters,
+            principal,
+            body,
+        })
+        .await
+    }
+}
+
+fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) -> Reply {
+    let error = Error::new(Code::MethodNotAllowed, "see the header `Allow`");
+    let id = head.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(&head.headers));
+    Reply::problem(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
+}
+
+/// What every response of the contract carries.
+fn finish(response: &mut Response<Body>, id: &RequestId) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+fn report(error: &Error) {
+    let source = std::error::Error::source(error).map(tracing::field::display);
+    match error.code() {
+        Code::Internal => tracing::error!(code = error.code().as_str(), source, "request failed"),
+        Code::Unavailable => tracing::warn!(code = error.code().as_str(), source, "request failed"),
+        code => tracing::debug!(code = code.as_str(), "request refused"),
+    }
+}
+
+fn measure(pattern: &'static str, method: &Method, status: StatusCode, begin: Instant) {
+    // Methods are a closed set as far as labels go: anybody can invent one.
+    let method = match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    };
+    metrics::counter!(
+        telemetry::HTTP_REQUESTS,
+        "route" => pattern,
+        "method" => method,
+        "status" => status.as_str().to_owned(),
+    )
+    .increment(1);
+    metrics::histogram!(telemetry::HTTP_SECONDS, "route" => pattern).record(begin.elapsed().as_secs_f64());
+}
+
+/// The trace id of a W3C `traceparent` of version 00, if it is well-formed.
+fn trace_id(headers: &http::HeaderMap) -> Option<&str> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = value.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let is_hex = trace.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    (version == "00" && trace.len() == 32 && is_hex && trace.bytes().any(|b| b != b'0')).then_some(trace)
+}
+
+/// A body of JSON that this crate wrote.
+fn json(value: &impl serde::Serialize) -> Result<Bytes> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(Error::internal)
+}

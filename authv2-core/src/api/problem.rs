@@ -1,0 +1,141 @@
+//! Errors as `application/problem+json` (RFC 9457), with the header fields that go with them.
+
+use std::{fmt::Write as _, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use serde::Serialize;
+
+use crate::{
+    authentication::RequestId,
+    error::{Challenge, Error, FieldError},
+};
+
+/// The media type of a problem.
+pub const FORM: &str = "application/problem+json";
+
+/// What a refused request is answered with.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// A URI for the kind of problem.
+    pub r#type: String,
+    /// A summary, the same for every occurrence.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// About this occurrence.
+    pub detail: String,
+    /// The stable code: what a client switches on.
+    pub code: String,
+    /// The request's id.
+    pub request_id: String,
+    /// For `validation_failed`: each field that was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// The response to a request that failed with `error`: body, challenge, waits.
+#[must_use]
+pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
+    let code = error.code();
+    let problem = Problem {
+        r#type: format!("urn:authv2:problem:{}", code.as_str()),
+        title: code.title().to_owned(),
+        status: code.status().as_u16(),
+        detail: error.detail().to_owned(),
+        code: code.as_str().to_owned(),
+        request_id: id.as_str().to_owned(),
+        errors: error.fields().to_vec(),
+    };
+    // Strings and numbers always serialise.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = code.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(crate::authentication::REQUEST_ID, id);
+    }
+    if let Some(challenge) = error.challenge() {
+        insert(headers, header::WWW_AUTHENTICATE, &www_authenticate(challenge));
+    }
+    if let Some(wait) = error.retry_after() {
+        insert(headers, header::RETRY_AFTER, &seconds_up(wait).to_string());
+        if let Some(policy) = error.policy() {
+            let window = policy.window.as_secs();
+            insert(headers, POLICY, &format!("\"{}\";q={};w={window}", policy.name, policy.quota));
+            insert(headers, RATE_LIMIT, &format!("\"{}\";r=0;t={}", policy.name, seconds_up(wait)));
+        }
+    }
+    response
+}
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whole seconds, rounded up: a client that waits that long has waited long enough.
+pub(super) fn seconds_up(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// RFC 6750 section 3 and RFC 9470 section 3.
+fn www_authenticate(challenge: &Challenge) -> String {
+    let mut text = String::from("Bearer realm=\"authv2\"");
+    let error = match challenge {
+        Challenge::Bare => return text,
+        Challenge::InvalidToken => "invalid_token",
+        Challenge::InvalidRequest => "invalid_request",
+        Challenge::InsufficientAuthentication { .. } => "insufficient_user_authentication",
+    };
+    // Writing to a `String` cannot fail.
+    let _ = write!(text, ", error=\"{error}\"");
+    if let Challenge::InsufficientAuthentication { max_age, acr_values } = challenge {
+        if let Some(acr_values) = acr_values {
+            let _ = write!(text, ", acr_values=\"{acr_values}\"");
+        }
+        if let Some(max_age) = max_age {
+            let _ = write!(text, ", max_age=\"{max_age}\"");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, RatePolicy};
+
+    fn response(error: &Error) -> Response<Bytes> {
+        respond(error, &RequestId::of(&HeaderMap::new()))
+    }
+
+    #[test]
+    fn a_missing_credential_is_challenged_without_an_error_and_a_bad_one_with_it() {
+        let challenge = |code| {
+            let response = response(&Error::new(code, "x"));
+            response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned()
+        };
+        assert_eq!(challenge(Code::Unauthenticated), "Bearer realm=\"authv2\"");
+        assert_eq!(challenge(Code::InvalidToken), "Bearer realm=\"authv2\", error=\"invalid_token\"");
+        assert_eq!(challenge(Code::AmbiguousCredentials), "Bearer realm=\"authv2\", error=\"invalid_request\"");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_with_its_policy() {
+        let policy = RatePolicy { name: "sign-in", quota: 10, window: Duration::from_secs(900) };
+        let error =
+            Error::new(Code::TooManyAttempts, "x").with_retry_after(Duration::from_millis(59_001)).with_policy(policy);
+        let response = response(&error);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "60");
+        assert_eq!(response.headers()["ratelimit"], "\"sign-in\";r=0;t=60");
+        assert_eq!(response.headers()["ratelimit-policy"], "\"sign-in\";q=10;w=900");
+    }
+}

@@ -1,0 +1,173 @@
+//! The table of all calls, and finding one in it.
+
+use http::{HeaderValue, Method};
+
+use super::{
+    accounts,
+    body::Takes,
+    call::{Call, Handler, Reply},
+    health, metadata, sessions,
+};
+use crate::error::Result;
+
+/// Who may make a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody.
+    Public,
+    /// Anybody, but no page of another site.
+    SameSite,
+    /// Whoever presents a good credential.
+    SignedIn,
+}
+
+/// One call of the contract.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) body: Takes,
+    pub(super) handler: Handler,
+}
+
+macro_rules! route {
+    ($method:ident $path:literal, $access:ident, $body:ident, $room:ident::$handler:ident) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::$access,
+            body: Takes::$body,
+            handler: |call: Call<'_>| -> futures_util::future::BoxFuture<'_, Result<Reply>> {
+                Box::pin($room::$handler(call))
+            },
+        }
+    };
+}
+
+fn table() -> Vec<Route> {
+    vec![
+        route!(POST "/auth/register", SameSite, Json, accounts::register),
+        route!(POST "/auth/login", SameSite, Json, accounts::login),
+        route!(POST "/auth/refresh", Public, OptionalJson, accounts::refresh),
+        route!(POST "/auth/logout", Public, OptionalJson, accounts::logout),
+        route!(POST "/auth/logout-all", SignedIn, OptionalJson, accounts::logout_all),
+        route!(GET "/auth/me", SignedIn, Nothing, accounts::me),
+        route!(PATCH "/auth/me", SignedIn, Json, accounts::update_me),
+        route!(DELETE "/auth/me", SignedIn, Json, accounts::delete_me),
+        route!(POST "/auth/me/delete", SignedIn, Json, accounts::post_delete_me),
+        route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
+        route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
+        route!(DELETE "/auth/sessions/{id}", SignedIn, Nothing, sessions::revoke),
+        route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
+        route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
+        route!(GET "/openapi.json", Public, Nothing, metadata::openapi),
+        route!(GET "/health/live", Public, Nothing, health::live),
+        route!(GET "/health/ready", Public, Nothing, health::ready),
+    ]
+}
+
+/// The table, ready for lookups.
+pub(super) struct Routes {
+    router: matchit::Router<Vec<Route>>,
+    paths: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routes").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+/// The parameters of a path.
+pub(super) type Parameters<'a> = matchit::Params<'a, 'a>;
+
+/// A path that exists.
+pub(super) struct Found<'a> {
+    /// Its pattern: a label that cannot be invented by callers.
+    pub(super) pattern: &'static str,
+    pub(super) parameters: Parameters<'a>,
+    /// The route for the method, or the methods there are.
+    pub(super) route: std::result::Result<&'a Route, Methods>,
+}
+
+/// The methods that a path has.
+pub(super) struct Methods(Vec<Method>);
+
+impl Methods {
+    /// As the value of `Allow`.
+    pub(super) fn header(&self) -> HeaderValue {
+        let names: Vec<&str> = self.0.iter().map(Method::as_str).collect();
+        // Method names are tokens, which may stand in a header.
+        HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        let mut by_path: Vec<(&'static str, Vec<Route>)> = Vec::new();
+        for route in table() {
+            match by_path.iter_mut().find(|(path, _)| *path == route.path) {
+                Some((_, routes)) => routes.push(route),
+                None => by_path.push((route.path, vec![route])),
+            }
+        }
+        let mut router = matchit::Router::new();
+        let mut paths = Vec::new();
+        for (path, routes) in by_path {
+            // The table is ours; a test shows that none of its patterns is refused.
+            if router.insert(path, routes).is_ok() {
+                paths.push(path);
+            }
+        }
+        Self { router, paths }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> {
+        self.paths.iter().copied()
+    }
+
+    /// Finds what stands at `path`. `HEAD` is answered as `GET`.
+    pub(super) fn find<'a>(&'a self, method: &Method, path: &'a str) -> Option<Found<'a>> {
+        let matched = self.router.at(path).ok()?;
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        let routes = matched.value;
+        let route = routes.iter().find(|route| route.method == *wanted).ok_or_else(|| {
+            let mut methods: Vec<Method> = routes.iter().map(|route| route.method.clone()).collect();
+            if methods.contains(&Method::GET) {
+                methods.push(Method::HEAD);
+            }
+            methods.push(Method::OPTIONS);
+            Methods(methods)
+        });
+        let pattern = routes.first()?.path;
+        Some(Found { pattern, parameters: matched.params, route })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_is_found_and_described() {
+        let routes = Routes::new();
+        let document = serde_json::to_value(super::super::openapi::document()).unwrap();
+        let mut described = 0;
+        for row in table() {
+            assert!(routes.find(&row.method, row.path).unwrap().route.is_ok(), "{} {}", row.method, row.path);
+            let method = row.method.as_str().to_ascii_lowercase();
+            assert!(document["paths"][row.path][&method].is_object(), "{method} {} is not in OpenAPI", row.path);
+            described += 1;
+        }
+        let operations: usize =
+            document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+        assert_eq!(operations, described, "OpenAPI describes what is not there");
+    }
+
+    #[test]
+    fn a_path_with_other_methods_tells_them() {
+        let routes = Routes::new();
+        let Err(allowed) = routes.find(&Method::PUT, "/auth/me").unwrap().route else { panic!("PUT /auth/me exists") };
+        assert_eq!(allowed.header(), "GET, PATCH, DELETE, HEAD, OPTIONS");
+    }
+}

@@ -1,0 +1,99 @@
+//! A user's own account: making it, changing it, leaving.
+
+use super::AuthenticationService;
+use crate::{
+    audit::{Act, Actor, Origin, Outcome},
+    client::Network,
+    error::{Code, Error, Result},
+    principal::Principal,
+    store::Updated,
+    user::{NewAccount, PasswordCheck, Registered, User, email::Email},
+};
+
+impl AuthenticationService {
+    /// Makes an account. Signs nobody in, least of all where the e-mail is taken.
+    ///
+    /// # Errors
+    /// [`Code::EmailTaken`], [`Code::ValidationFailed`] with each field, [`Code::TooManyAttempts`] for a network that
+    /// finds many e-mails taken, [`Code::PermissionDenied`] where registration is closed, or an outage.
+    pub async fn register(&self, new: NewAccount<'_>, origin: &Origin) -> Result<User> {
+        if !self.0.config.registration.open {
+            return Err(Error::new(Code::PermissionDenied, "registration is closed"));
+        }
+        let network = origin.ip.map(Network::of);
+        let attempt = self.0.throttle.admit_registration(&self.0.store, network, || self.now()).await?;
+        match self.0.users.register(new, attempt.on_failure.clone(), origin).await? {
+            Registered::New(user) => Ok(User::from(&user)),
+            Registered::EmailTaken | Registered::AlreadyFounded => {
+                Err(Error::new(Code::EmailTaken, "sign in, or use another e-mail"))
+            }
+        }
+    }
+
+    /// Changes the caller's profile; `Some(None)` removes the display name.
+    ///
+    /// # Errors
+    /// [`Code::ValidationFailed`], [`Code::NotFound`] if the account has gone, or an outage.
+    pub async fn update_me(
+        &self,
+        principal: &Principal,
+        display_name: Option<Option<&str>>,
+        origin: &Origin,
+    ) -> Result<User> {
+        match self.0.users.update_profile(principal.user_id(), display_name, None, origin).await? {
+            Updated::Done(user) => Ok(User::from(&user)),
+            Updated::Missing => Err(Error::new(Code::NotFound, "the account has been removed")),
+            Updated::Stale => Err(Error::new(Code::VersionConflict, "read it again")),
+        }
+    }
+
+    /// Replaces the caller's password and ends every session but this one.
+    ///
+    /// # Errors
+    /// [`Code::WrongPassword`], [`Code::ValidationFailed`] on `new_password`, [`Code::TooManyAttempts`],
+    /// [`Code::VersionConflict`] if the password was replaced meanwhile, or an outage.
+    pub async fn change_password(
+        &self,
+        principal: &Principal,
+        current: &str,
+        new: &str,
+        origin: &Origin,
+    ) -> Result<()> {
+        self.reask(principal, current, "user.password_change_refused", origin).await?;
+        let keep = Some(principal.session_id());
+        match self.0.users.change_password(principal.user_record(), new, keep, origin).await? {
+            Updated::Done(()) => Ok(()),
+            Updated::Missing => Err(Error::new(Code::NotFound, "the account has been removed")),
+            Updated::Stale => Err(Error::new(Code::VersionConflict, "the password was changed meanwhile")),
+        }
+    }
+
+    /// Removes the caller's account for good.
+    ///
+    /// # Errors
+    /// [`Code::WrongPassword`], [`Code::TooManyAttempts`], or an outage.
+    pub async fn delete_me(&self, principal: &Principal, password: &str, origin: &Origin) -> Result<()> {
+        self.reask(principal, password, "user.deletion_refused", origin).await?;
+        self.0.users.delete(principal.user_id(), Actor::User(principal.user_id()), origin).await?;
+        Ok(())
+    }
+
+    /// Asks the caller's password again. Wrong ones count per account, across sessions and networks, and a right one
+    /// does not clear the count: only a completed sign-in does.
+    async fn reask(&self, principal: &Principal, password: &str, action: &'static str, origin: &Origin) -> Result<()> {
+        let user = principal.user_record();
+        // Stored e-mails parse: they did when they came.
+        let email_key = Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned());
+        let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, || self.now()).await?;
+        match self.0.users.check_password(Some(user), password).await? {
+            PasswordCheck::Right { .. } => Ok(()),
+            PasswordCheck::Wrong => {
+                let act = Act::new(action, Actor::User(user.id), self.now(), origin)
+                    .on(user.id)
+                    .ended(Outcome::Denied, "wrong_password");
+                self.0.store.count_failure(attempt.on_failure, act).await?;
+                Err(Error::new(Code::WrongPassword, "check it and try again"))
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The one way from a request head to a principal.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    AuthenticationService, RequestHead,
+    credentials::{CookieChecks, Credential},
+};
+use crate::{
+    error::{Code, Error, Result},
+    id::UserId,
+    jwt::{AccessClaims, Jwks, TokenRefusal},
+    principal::Principal,
+    secret::Secret,
+    store::{SessionRecord, UserRecord},
+    telemetry,
+};
+
+impl AuthenticationService {
+    /// Who makes this request: `None` if it presents no credential, or only a cookie that has lost its session.
+    ///
+    /// # Errors
+    /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
+    /// nobody. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract
+    /// has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    pub fn authenticate<'a, R: RequestHead + ?Sized>(
+        &'a self,
+        head: &R,
+    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<'a, R> {
+        // Everything of the head is read before the first await: the future does not hold it.
+        let presented = self.presented(head);
+        async move {
+            let result = match presented {
+                Ok(credential) => self.judge(credential).await,
+                Err(error) => Err(error),
+            };
+            let outcome = match &result {
+                Ok(Some(_)) => "accepted",
+                Ok(None) => "anonymous",
+                Err(error) if error.code() == Code::Unavailable => "unavailable",
+                Err(_) => "refused",
+            };
+            telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
+            result
+        }
+    }
+
+    /// [`authenticate`](Self::authenticate), together with the cookie that did it: to be set anew.
+    pub(crate) async fn authenticate_with_cookie<R: RequestHead + ?Sized + Sync>(
+        &self,
+        head: &R,
+    ) -> Result<Option<(Principal, Secret)>> {
+        match self.presented(head)? {
+            Credential::Cookie { secret, checks } => {
+                Ok(self.by_cookie(&secret, &checks).await?.map(|principal| (principal, secret)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The public keys that verify this deployment's tokens at present.
+    ///
+    /// # Errors
+    /// An outage, where the keys have changed and cannot be read.
+    pub async fn published_keys(&self) -> Result<Jwks> {
+        if self.0.keys_changed.load(Ordering::Acquire) {
+            self.reload_keys().await?;
+        }
+        Ok(self.0.jwt.jwks(self.now()))
+    }
+
+    async fn judge(&self, credential: Credential) -> Result<Option<Principal>> {
+        match credential {
+            Credential::Missing => Ok(None),
+            Credential::Unacceptable => Err(invalid_token()),
+            Credential::Bearer(token) => self.by_token(&token).await.map(Some),
+            Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks).await,
+        }
+    }
+
+    async fn by_token(&self, token: &Secret) -> Result<Principal> {
+        let claims = match self.verify(token.expose()).await? {
+            Ok(claims) => claims,
+            Err(refusal) => {
+                telemetry::count(telemetry::TOKEN_REFUSALS, "reason", refusal.as_str());
+                tracing::debug!(reason = refusal.as_str(), "access token refused");
+                return Err(invalid_token());
+            }
+        };
+        // A token without a session would speak for a client, and there are none here.
+        let Some(session) = claims.sid else { return Err(invalid_token()) };
+        let live = self.0.sessions.live(session).await?;
+        live.filter(|(session, user)| is_of(&claims, session, user))
+            .map(|(session, user)| Principal::new(user, session))
+            .ok_or_else(|| {
+                telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
+                invalid_token()
+            })
+    }
+
+    async fn by_cookie(&self, secret: &Secret, checks: &CookieChecks) -> Result<Option<Principal>> {
+        let Some((session, user)) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
+        if let Some(csrf) = &checks.csrf {
+            let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(session.id, token.expose()));
+            if !sent {
+                return Err(Error::new(
+                    Code::CsrfFailed,
+                    "send the value of the cookie `authv2_csrf` in the header `X-CSRF-Token`",
+                ));
+            }
+        }
+        if checks.believed_organization.is_some() && session.organization.is_none() {
+            return Err(Error::new(Code::WrongOrganization, "the session is in no organization"));
+        }
+        Ok(Some(Principal::new(user, session)))
+    }
+
+    /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.
+    async fn verify(&self, token: &str) -> Result<Result<AccessClaims, TokenRefusal>> {
+        if self.0.keys_changed.load(Ordering::Acquire) {
+            self.reload_keys().await?;
+        }
+        let now = self.now();
+        match self.0.jwt.verify(token, now) {
+            Err(TokenRefusal::UnknownKeyId) if self.0.jwt.may_reload(now) => {
+                self.reload_keys().await?;
+                Ok(self.0.jwt.verify(token, now))
+            }
+            verdict => Ok(verdict),
+        }
+    }
+
+    pub(super) async fn reload_keys(&self) -> Result<()> {
+        // Cleared first: a change that comes while we read sets it again.
+        self.0.keys_changed.store(false, Ordering::Release);
+        let reloaded = match self.0.store.signing_keys().await {
+            Ok(records) => self.0.jwt.reload(&records).map_err(Error::internal),
+            Err(error) => Err(error.into()),
+        };
+        if reloaded.is_err() {
+            self.0.keys_changed.store(true, Ordering::Release);
+        }
+        reloaded
+    }
+}
+
+/// The session must be the very one that the token was issued in, and in the same tenant.
+fn is_of(claims: &AccessClaims, session: &SessionRecord, user: &UserRecord) -> bool {
+    claims.sub.parse::<UserId>().is_ok_and(|subject| subject == user.id)
+        && claims.org == session.organization
+        && claims.store == session.store
+}
+
+fn invalid_token() -> Error {
+    Error::new(Code::InvalidToken, "the token is malformed, expired, revoked or not from here")
+}

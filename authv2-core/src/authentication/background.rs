@@ -1,0 +1,58 @@
+//! What runs beside the requests: writing behind, purging, keeping time. Ends with the last handle to the service.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::Inner;
+use crate::store::{KEEP_DEAD_SESSIONS, PurgeBefore, StoreError};
+
+/// At most this much of `last_seen_at` is lost in a crash.
+const WRITE_BEHIND: Duration = Duration::from_secs(5);
+/// How often the clock is set by the database's.
+const FOLLOW_CLOCK: Duration = Duration::from_secs(60);
+const PURGE: Duration = Duration::from_secs(600);
+/// Counters and changes older than this mean nothing to anybody anymore.
+const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
+const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn start(inner: &Arc<Inner>) {
+    repeat(inner, WRITE_BEHIND, "write behind", |inner| async move {
+        inner.sessions.write_behind().await.map_err(|error| match error {
+            crate::session::SessionError::Store(error) => error,
+            _ => StoreError::unavailable("the last uses of sessions were not written"),
+        })
+    });
+    repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
+        inner.clock.follow(inner.store.now().await?);
+        Ok(())
+    });
+    repeat(inner, PURGE, "purge", |inner| async move {
+        let now = inner.clock.now();
+        let before = PurgeBefore {
+            sessions: now - KEEP_DEAD_SESSIONS,
+            counters: now - KEEP_COUNTERS,
+            changes: now - KEEP_CHANGES,
+        };
+        while inner.store.purge(before).await? > 0 {}
+        Ok(())
+    });
+}
+
+/// Does `work` once every `period`. A failure is told and tried again the next time.
+fn repeat<F>(inner: &Arc<Inner>, period: Duration, name: &'static str, work: fn(Arc<Inner>) -> F)
+where
+    F: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
+    let service: Weak<Inner> = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(period).await;
+            let Some(inner) = service.upgrade() else { return };
+            if let Err(error) = work(inner).await {
+                tracing::warn!(task = name, %error, "will be tried again");
+            }
+        }
+    });
+}

@@ -1,0 +1,210 @@
+//! From settings to a running service.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicBool},
+    thread::available_parallelism,
+};
+
+use super::{
+    AuthenticationService, Inner, background, cookies::CookieStyle, csrf::CsrfTokens, foundation, throttle::Throttle,
+};
+use crate::{
+    changes::{Change, Feed, Listener},
+    clock::{Clock, SystemClock},
+    config::{Config, ConfigErrors},
+    jwt::{JwtService, KeyRingError},
+    master_key::MasterKeyError,
+    session::SessionService,
+    store::{SharedStore, StoreError},
+    user::{
+        UserError, UserService,
+        password::{
+            hasher::{Argon2Params, HashError, PasswordHasher, Pepper},
+            policy::PasswordPolicy,
+            pool::{self, HashPool},
+        },
+    },
+};
+
+/// The service could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings that are not acceptable, all of them.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The store could not be opened.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[error(transparent)]
+    Open(#[from] crate::store::sql::OpenError),
+    /// This build has no store of its own, and none was given.
+    #[error("store.url: this build has no store: enable the feature `sqlite` or `postgres`, or give it one")]
+    NoStore,
+    /// The store failed while starting.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key cannot be used.
+    #[error("master_key: {0}")]
+    MasterKey(#[from] MasterKeyError),
+    /// The file with the master key cannot be read or made.
+    #[error("master_key_file: {0}")]
+    MasterKeyFile(#[source] std::io::Error),
+    /// The master key is not the one that this store's secrets were made with.
+    #[error("master_key: it is not the one that this store was set up with")]
+    ForeignMasterKey,
+    /// The first signing key cannot be read.
+    #[error("tokens.signing_key_file: {0}")]
+    SigningKeyFile(#[source] std::io::Error),
+    /// The signing keys cannot be used.
+    #[error("signing keys: {0}")]
+    SigningKeys(#[from] KeyRingError),
+    /// Passwords cannot be hashed as asked.
+    #[error("password: {0}")]
+    Hashing(#[from] HashError),
+    /// The hash pool did not start.
+    #[error(transparent)]
+    HashPool(#[from] pool::StartError),
+    /// The first administrator could not be made.
+    #[error("bootstrap_admin: {0}")]
+    Admin(#[source] UserError),
+    /// The system gave no randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] crate::secret::NoRandomness),
+}
+
+/// Puts a service together. Whatever is not replaced is the secure default.
+#[derive(Debug)]
+pub struct Builder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Option<(SharedStore, Feed)>,
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, clock: Arc::new(SystemClock::new()), store: None }
+    }
+
+    /// Judges time by `clock`. Default: the system's, corrected by the database's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keeps everything in `store`, which publishes what it commits on `feed`. Its schema must be there already.
+    /// Default: the database of `store.url`.
+    #[must_use]
+    pub fn store(mut self, store: SharedStore, feed: Feed) -> Self {
+        self.store = Some((store, feed));
+        self
+    }
+
+    /// Starts the service: opens the store, brings its schema up to date, reads or makes the keys, and makes the
+    /// first administrator where one is configured.
+    ///
+    /// Must be called in a Tokio runtime that lives as long as the service.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn build(self) -> Result<AuthenticationService, StartError> {
+        let Self { config, clock, store } = self;
+        config.validate()?;
+        for setting in &config.unused {
+            tracing::warn!(setting, "this setting has no effect in this version");
+        }
+        let (store, feed) = match store {
+            Some(given) => given,
+            None => open_store(&config).await?,
+        };
+        clock.follow(store.now().await?);
+        let hashing = hash_pool(&config)?;
+        let master = Arc::new(foundation::master_key(&config, &store).await?);
+        let issuer = foundation::issuer(&config, &store).await?;
+        let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
+        let keys_changed = Arc::new(AtomicBool::new(false));
+        feed.listen(Arc::new(KeysChanged(Arc::clone(&keys_changed))));
+        let keys = foundation::signing_keys(&config, &store, &master, &*clock).await?;
+        let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
+            .with_leeway(config.tokens.leeway);
+        let users = UserService::new(Arc::clone(&store), hashing, policy(&config), Arc::clone(&clock));
+        foundation::admin(&config, &users).await?;
+        let sessions = SessionService::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            config.session.clone(),
+            master.derive("refresh successors"),
+        );
+        let inner = Arc::new(Inner {
+            issuer,
+            audience,
+            clock,
+            store,
+            feed,
+            users,
+            sessions,
+            jwt,
+            keys_changed,
+            throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
+            csrf: CsrfTokens::new(&master.derive("csrf tokens")),
+            cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
+            config,
+        });
+        background::start(&inner);
+        Ok(AuthenticationService(inner))
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+async fn open_store(config: &Config) -> Result<(SharedStore, Feed), StartError> {
+    let feed = Feed::new();
+    let store = crate::store::sql::SqlStore::open(&config.store.sql_options(), feed.clone()).await?;
+    if config.store.migrate {
+        store.migrate().await?;
+    } else {
+        store.check_schema().await?;
+    }
+    Ok((Arc::new(store), feed))
+}
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+async fn open_store(_: &Config) -> Result<(SharedStore, Feed), StartError> {
+    Err(StartError::NoStore)
+}
+
+fn hash_pool(config: &Config) -> Result<HashPool, StartError> {
+    let password = &config.password;
+    let mut hasher = PasswordHasher::new(Argon2Params {
+        memory_kib: password.memory_kib,
+        iterations: password.iterations,
+        parallelism: password.parallelism,
+    })?;
+    if let Some(pepper) = &password.pepper {
+        hasher = hasher.with_pepper(Pepper::new(pepper.expose().as_bytes().to_vec())?);
+    }
+    let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = password.threads.and_then(NonZeroUsize::new).unwrap_or(cores);
+    Ok(HashPool::start(hasher, threads, password.queue)?)
+}
+
+fn policy(config: &Config) -> PasswordPolicy {
+    let policy = PasswordPolicy::default().with_service_words(config.password.context_words.iter().cloned());
+    #[cfg(feature = "zxcvbn")]
+    let policy = match config.password.min_strength.and_then(|score| zxcvbn::Score::try_from(score).ok()) {
+        Some(score) => policy.with_min_score(score),
+        None => policy,
+    };
+    policy
+}
+
+/// Hears that the signing keys changed, so that they are read again before the next use.
+struct KeysChanged(Arc<AtomicBool>);
+
+impl Listener for KeysChanged {
+    fn apply(&self, change: &Change) {
+        if *change == Change::SigningKeysChanged {
+            self.0.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a request presents: read from its head once, for every adapter, and judged for form only.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, header};
+
+use super::{AuthenticationService, csrf};
+use crate::{
+    audit::Origin,
+    client::client_ip,
+    config::Origin as WebOrigin,
+    error::{Code, Error, Result},
+    id::RequestUuid,
+    secret::Secret,
+};
+
+/// The header that carries an API key.
+const API_KEY: &str = "x-api-key";
+/// The header that names the request.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+/// The header in which a cookie client says which tenant it believes to be in.
+const BELIEVED_ORGANIZATION: &str = "x-authv2-organization";
+
+/// The head of a request, whatever framework it came through.
+pub trait RequestHead {
+    /// The method, as on the wire.
+    fn method(&self) -> &str;
+
+    /// The values of a header (its name in lower case), in order.
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
+
+    /// The address of the connection's other end, where the server knows it.
+    fn peer(&self) -> Option<IpAddr>;
+}
+
+/// The address of the connection's other end, as a request extension: adapters put it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// The id of a request, as a request extension: whoever sees the request first puts it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The caller's id if it is 1 to 128 of `A-Za-z0-9._-`, else a new one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).map(header::HeaderValue::as_bytes).and_then(request_id);
+        Self(given.unwrap_or_else(|| RequestUuid::new().to_string()))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn request_id(value: &[u8]) -> Option<String> {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let fits = (1..=128).contains(&value.len()) && value.iter().all(allowed);
+    fits.then(|| String::from_utf8_lossy(value).into_owned())
+}
+
+impl RequestHead for http::request::Parts {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.headers.get_all(name).iter().map(header::HeaderValue::as_bytes)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.extensions.get::<Peer>().map(|peer| peer.0.ip())
+    }
+}
+
+impl<B> RequestHead for http::Request<B> {
+    fn method(&self) -> &str {
+        self.method().as_str()
+    }
+
+    fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.headers().get_all(name).iter().map(header::HeaderValue::as_bytes)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.extensions().get::<Peer>().map(|peer| peer.0.ip())
+    }
+}
+
+/// The one credential that a request presents.
+#[derive(Debug)]
+pub(super) enum Credential {
+    /// None.
+    Missing,
+    /// `Authorization: Bearer`.
+    Bearer(Secret),
+    /// An explicit credential of a form that this deployment does not take.
+    Unacceptable,
+    /// The session cookie, with what a forged request could not have sent.
+    Cookie { secret: Secret, checks: CookieChecks },
+}
+
+/// What must hold for a request by cookie, besides the cookie.
+#[derive(Debug)]
+pub(super) struct CookieChecks {
+    /// For an unsafe method: the token sent in the header, if it equals the one in the cookie.
+    pub(super) csrf: Option<Option<Secret>>,
+    /// The organization that the page believes to be in.
+    pub(super) believed_organization: Option<String>,
+}
+
+impl AuthenticationService {
+    /// Where a request came from, as sessions and audit entries remember it.
+    pub fn origin<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
+        let proxy = &self.0.config.proxy;
+        let text = |name| {
+            let value: Option<&[u8]> = head.header_values(name).next();
+            value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        Origin {
+            ip: client_ip(head.peer(), self.forwarded(head), &proxy.trusted),
+            user_agent: text("user-agent"),
+            request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
+        }
+    }
+
+    /// The values of the configured proxy header.
+    fn forwarded<'a, R: RequestHead + ?Sized>(&'a self, head: &'a R) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        head.header_values(self.0.config.proxy.header.as_str())
+    }
+
+    /// Reads the one credential of a request.
+    ///
+    /// # Errors
+    /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin.
+    pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
+        let mut authorizations = head.header_values("authorization");
+        let mut keys = head.header_values(API_KEY);
+        let explicit = (authorizations.next(), authorizations.next(), keys.next(), keys.next());
+        match explicit {
+            (None, _, None, _) => self.cookie_credential(head),
+            (Some(authorization), None, None, _) => Ok(bearer(authorization)),
+            (None, _, Some(_), None) => Ok(Credential::Unacceptable),
+            _ => Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
+        }
+    }
+
+    fn cookie_credential<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
+        let name = self.0.cookies.session_name();
+        let Some(secret) = cookie(head, name) else { return Ok(Credential::Missing) };
+        let csrf = is_unsafe(head.method()).then(|| {
+            let sent: Option<&[u8]> = head.header_values(csrf::HEADER).next();
+            let sent = sent.and_then(|value| std::str::from_utf8(value).ok()).map(Secret::from);
+            sent.filter(|sent| cookie(head, csrf::COOKIE).is_some_and(|cookie| cookie.expose() == sent.expose()))
+        });
+        if csrf.is_some() {
+            self.refuse_foreign_origin(head)?;
+        }
+        let believed: Option<&[u8]> = head.header_values(BELIEVED_ORGANIZATION).next();
+        let believed_organization =
+            believed.filter(|name| !name.is_empty()).map(|name| String::from_utf8_lossy(name).into_owned());
+        Ok(Credential::Cookie { secret, checks: CookieChecks { csrf, believed_organization } })
+    }
+
+    /// Refuses a request that another site's page made: a foreign `Origin`, or without one a cross-site
+    /// `Sec-Fetch-Site`. Requests that no browser made carry neither.
+    ///
+    /// # Errors
+    /// [`Code::CsrfFailed`].
+    pub(crate) fn refuse_foreign_origin<R: RequestHead + ?Sized>(&self, head: &R) -> Result<()> {
+        let mut origins = head.header_values("origin");
+        let ours = match (origins.next(), origins.next()) {
+            (None, _) => head.header_values("sec-fetch-site").all(|site| site != b"cross-site"),
+            (Some(origin), None) => self.allows_origin(origin),
+            _ => false,
+        };
+        if ours { Ok(()) } else { Err(Error::new(Code::CsrfFailed, "the request came from a page of another origin")) }
+    }
+
+    /// Whether pages of this origin may use the API.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &[u8]) -> bool {
+        let origin = std::str::from_utf8(origin).ok().and_then(|origin| origin.parse::<WebOrigin>().ok());
+        let allowed = &self.0.config.allowed_origins;
+        origin.is_some_and(|origin| {
+            !origin.is_wildcard() && allowed.iter().any(|allowed| allowed.is_wildcard() || *allowed == origin)
+        })
+    }
+}
+
+/// Whether a method may change something (RFC 9110 section 9.2.1).
+fn is_unsafe(method: &str) -> bool {
+    !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+fn bearer(value: &[u8]) -> Credential {
+    let token = std::str::from_utf8(value).ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        let token = token.trim_matches(' ');
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains([' ', ',']))
+            .then(|| Secret::from(token))
+    });
+    token.map_or(Credential::Unacceptable, Credential::Bearer)
+}
+
+/// The value of a cookie. The first one counts: it is the one set with the longest path.
+fn cookie<R: RequestHead + ?Sized>(head: &R, name: &str) -> Option<Secret> {
+    head.header_values("cookie")
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name && !value.is_empty()).then(|| Secret::from(value))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn takes_a_callers_request_id_only_if_it_is_harmless() {
+        let id = |value: &'static str| {
+            let request = Request::builder().header(REQUEST_ID, value).body(()).unwrap();
+            RequestId::of(request.headers()).as_str().to_owned()
+        };
+        assert_eq!(id("abc-1.2_3"), "abc-1.2_3");
+        assert_ne!(id("a b"), "a b");
+        assert_ne!(id(""), "");
+    }
+
+    #[test]
+    fn reads_a_bearer_token_and_refuses_everything_else() {
+        assert!(matches!(bearer(b"bEaReR abc"), Credential::Bearer(token) if token.expose() == "abc"));
+        for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"\xff"] {
+            assert!(matches!(bearer(wrong), Credential::Unacceptable), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn finds_a_cookie_among_others() {
+        let request = Request::builder().header("cookie", "a=1; authv2=x=y ; b=2").body(()).unwrap();
+        assert_eq!(cookie(&request, "authv2").unwrap().expose(), "x=y");
+        assert!(cookie(&request, "auth").is_none());
+    }
+}

@@ -1,0 +1,115 @@
+//! What a deployment is founded on, found or made at start: master key, issuer, signing keys, administrator.
+//!
+//! Several nodes may start at once on one empty store: whatever is made here is made once, and all of them use it.
+
+use std::{io, net::Ipv4Addr, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::StartError;
+use crate::{
+    audit::{Act, Actor, Origin},
+    clock::Clock,
+    config::Config,
+    jwt::{key_record_from_file, new_key_record},
+    master_key::MasterKey,
+    secret::Secret,
+    store::{SharedStore, SigningKeyRecord},
+    user::{NewAccount, Registered, UserService},
+};
+
+/// The master key: configured, or from its file, or (in development alone) made once and kept in the store.
+pub(super) async fn master_key(config: &Config, store: &SharedStore) -> Result<MasterKey, StartError> {
+    let text = match (&config.master_key, &config.master_key_file) {
+        (Some(key), _) => key.clone(),
+        (None, Some(path)) => from_file(path).map_err(StartError::MasterKeyFile)?,
+        (None, None) => {
+            tracing::warn!("no master key is set: one is kept in the store, beside the secrets it protects");
+            let made = MasterKey::random_base64()?;
+            Secret::new(store.keep_value("development_master_key", made.expose().clone()).await?)
+        }
+    };
+    let key = MasterKey::from_base64(&text)?;
+    // A wrong key must be noticed now, not when the first signature or refresh fails.
+    let mark = URL_SAFE_NO_PAD.encode(key.derive("mark of this key").as_slice());
+    if store.keep_value("master_key_mark", mark.clone()).await? != mark {
+        return Err(StartError::ForeignMasterKey);
+    }
+    Ok(key)
+}
+
+/// Reads the key, or makes the file: only its owner may read it. The production profile has refused a missing one.
+fn from_file(path: &Path) -> io::Result<Secret> {
+    use std::io::Write as _;
+
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => {
+            let made = MasterKey::random_base64().map_err(io::Error::other)?;
+            file.write_all(made.expose().as_bytes())?;
+            file.sync_all()?;
+            tracing::warn!(path = %path.display(), "made a master key: keep a copy of this file");
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let text = zeroize::Zeroizing::new(std::fs::read_to_string(path)?);
+            Ok(Secret::from(text.trim()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The issuer: configured, or (in development alone) where this deployment listened first, so that its tokens outlive
+/// a restart on another port and all its nodes agree.
+pub(super) async fn issuer(config: &Config, store: &SharedStore) -> Result<String, StartError> {
+    match &config.issuer {
+        Some(issuer) => Ok(issuer.clone()),
+        None => {
+            let mut address = config.listen;
+            if address.ip().is_unspecified() {
+                address.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            Ok(store.keep_value("issuer", format!("http://{address}")).await?)
+        }
+    }
+}
+
+/// The signing keys; on a fresh store the first one, from its file or made here.
+pub(super) async fn signing_keys(
+    config: &Config,
+    store: &SharedStore,
+    master: &MasterKey,
+    clock: &dyn Clock,
+) -> Result<Vec<SigningKeyRecord>, StartError> {
+    let keys = store.signing_keys().await?;
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let now = clock.now();
+    let first = match &config.tokens.signing_key_file {
+        Some(path) => {
+            let contents = zeroize::Zeroizing::new(std::fs::read(path).map_err(StartError::SigningKeyFile)?);
+            key_record_from_file(config.tokens.alg, &contents, now, master)?
+        }
+        None => new_key_record(config.tokens.alg, now, master)?,
+    };
+    let act = Act::new("signing_key.created", Actor::System, now, &Origin::default()).on(&first.kid);
+    Ok(store.found_signing_keys(first, act).await?)
+}
+
+/// The first platform administrator, where one is configured. An existing account is never promoted.
+pub(super) async fn admin(config: &Config, users: &UserService) -> Result<(), StartError> {
+    let Some(admin) = &config.bootstrap_admin else { return Ok(()) };
+    let account = NewAccount { email: &admin.email, password: &admin.password, display_name: None };
+    match users.found_admin(account).await.map_err(StartError::Admin)? {
+        Registered::New(user) => tracing::info!(user_id = %user.id, "made the first platform administrator"),
+        Registered::AlreadyFounded => {}
+        Registered::EmailTaken => {
+            tracing::warn!("bootstrap_admin: an ordinary account has this e-mail; no administrator was made");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Signing in, refreshing and signing out.
+
+use std::time::Duration;
+
+use super::AuthenticationService;
+use crate::{
+    audit::{Act, Actor, Origin, Outcome},
+    client::Network,
+    clock::Timestamp,
+    error::{Code, Error, Result},
+    id::SessionId,
+    jwt::{AccessClaims, Audience},
+    principal::Principal,
+    secret::{Secret, random_bytes},
+    session::{OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn},
+    store::{SessionRecord, Transport, UserRecord, UserStatus},
+    telemetry,
+    user::{PasswordCheck, User, email::Email},
+};
+
+/// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
+const FIRST_PARTY_CLIENT: &str = "authv2";
+
+/// A sign-in as asked for.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The e-mail as typed.
+    pub email: String,
+    /// The password as typed.
+    pub password: Secret,
+    /// The organization to act in, by slug or id.
+    pub organization: Option<String>,
+    /// The store inside it, by slug or id.
+    pub store: Option<String>,
+    /// How the session's secret is to travel.
+    pub transport: Transport,
+}
+
+/// A session with what its client needs to use it.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The user.
+    pub user: User,
+    /// The session.
+    pub session: Session,
+    /// Its credentials.
+    pub credentials: Credentials,
+}
+
+/// The credentials of a session.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// For clients that hold tokens.
+    Tokens {
+        /// The access token.
+        access_token: Secret,
+        /// Its life.
+        expires_in: Duration,
+        /// The refresh token.
+        refresh_token: Secret,
+        /// Its life.
+        refresh_expires_in: Duration,
+    },
+    /// For browsers: a cookie that no script can read.
+    Cookie {
+        /// The cookie's value.
+        secret: Secret,
+        /// The token that a page sends back with unsafe requests.
+        csrf_token: Secret,
+        /// How long the cookie lives.
+        life: Duration,
+    },
+}
+
+impl AuthenticationService {
+    /// Signs a user in by password.
+    ///
+    /// Unknown e-mail, wrong password and disabled account give the same answer after the same work.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::TooManySessions`], or
+    /// an outage (a full hash pool is one).
+    pub async fn login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
+        let result = self.try_login(login, origin).await;
+        let outcome = match &result {
+            Ok(_) => "success",
+            Err(error) => error.code().as_str(),
+        };
+        telemetry::count(telemetry::LOGINS, "outcome", outcome);
+        result
+    }
+
+    async fn try_login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
+        // What is no e-mail is an unknown one, and is treated like any other.
+        let email_key = Email::parse(&login.email)
+            .map_or_else(|_| login.email.chars().take(254).collect(), |email| email.key().to_owned());
+        let network = origin.ip.map(Network::of);
+        let (facts, attempt) = self.0.throttle.admit(&self.0.store, &email_key, network, || self.now()).await?;
+        let user = facts.user;
+        let checked = self.0.users.check_password(user.as_ref(), login.password.expose()).await?;
+        let (user, rehashed) = match (user, checked) {
+            (Some(user), PasswordCheck::Right { rehashed }) if user.status == UserStatus::Active => (user, rehashed),
+            (user, _) => {
+                let act = self.failed_login(user.as_ref(), origin, "invalid_credentials");
+                self.0.store.count_failure(attempt.on_failure, act).await?;
+                return Err(Error::new(Code::InvalidCredentials, "check both and try again"));
+            }
+        };
+        if login.organization.is_some() || login.store.is_some() {
+            let act = self.failed_login(Some(&user), origin, "not_a_member");
+            self.0.store.count_failure(Vec::new(), act).await?;
+            return Err(Error::new(Code::NotAMember, "sign in without it, or to another one"));
+        }
+        let sign_in = SignIn {
+            user: user.id,
+            transport: login.transport,
+            amr: &["pwd"],
+            acr: "aal1",
+            tenant: None,
+            verified_hash: user.password_hash.clone(),
+            rehashed,
+            network: network.map(|network| network.to_string()),
+            clear: attempt.clear,
+        };
+        match self.0.sessions.open(sign_in, origin).await {
+            Ok(opened) => self.signed_in(opened),
+            Err(error) => {
+                if matches!(error, SessionError::TooMany) {
+                    let act = self.failed_login(Some(&user), origin, "too_many_sessions");
+                    self.0.store.count_failure(Vec::new(), act).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn failed_login(&self, user: Option<&UserRecord>, origin: &Origin, reason: &'static str) -> Act {
+        let act = Act::new("session.login_failed", Actor::Anonymous, self.now(), origin);
+        let act = match user {
+            Some(user) => act.on(user.id),
+            None => act,
+        };
+        act.ended(Outcome::Denied, reason)
+    }
+
+    fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
+        let OpenedSession { session, user, secret } = opened;
+        let credentials = match secret {
+            SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token)?,
+            SessionSecret::Cookie(secret) => self.cookie(&session, secret),
+        };
+        Ok(SignedIn { user: User::from(&user), session: Session::of(&session, true), credentials })
+    }
+
+    /// Uses a refresh token up, for a new token set.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRefreshToken`], [`Code::RefreshTokenReused`] (the session is then over), or an outage.
+    pub async fn refresh(&self, refresh_token: &str, origin: &Origin) -> Result<SignedIn> {
+        let result = self.0.sessions.refresh(refresh_token, origin).await;
+        let outcome = match &result {
+            Ok(_) => "success",
+            Err(RefreshError::Invalid) => "invalid",
+            Err(RefreshError::Reused) => "reused",
+            Err(_) => "unavailable",
+        };
+        telemetry::count(telemetry::REFRESHES, "outcome", outcome);
+        let Refreshed { session, user, refresh_token } = result?;
+        Ok(SignedIn {
+            user: User::from(&user),
+            session: Session::of(&session, true),
+            credentials: self.tokens(&session, refresh_token)?,
+        })
+    }
+
+    /// Gives the cookies of a cookie session anew, with the life that the session has now.
+    #[must_use]
+    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> SignedIn {
+        SignedIn {
+            user: principal.user(),
+            session: principal.session(),
+            credentials: self.cookie(principal.session_record(), secret),
+        }
+    }
+
+    /// The double-submit token of a cookie session.
+    #[must_use]
+    pub fn csrf_token(&self, session: SessionId) -> Secret {
+        self.0.csrf.of(session)
+    }
+
+    /// Ends the caller's session with all its tokens, everywhere.
+    ///
+    /// # Errors
+    /// An outage. A session that has ended meanwhile is as good.
+    pub async fn logout(&self, principal: &Principal, origin: &Origin) -> Result<()> {
+        self.0.sessions.revoke(principal.user_id(), principal.session_id(), origin).await?;
+        Ok(())
+    }
+
+    /// Ends the session that a refresh token belongs to: for clients whose access token has expired.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRefreshToken`] if it belongs to none, or an outage.
+    pub async fn logout_by_refresh_token(&self, refresh_token: &str, origin: &Origin) -> Result<()> {
+        let session = self.0.sessions.of_refresh_token(refresh_token).await?;
+        self.0.sessions.revoke(session.user_id, session.id, origin).await?;
+        Ok(())
+    }
+
+    /// Ends all sessions of the caller, or all others; how many.
+    ///
+    /// # Errors
+    /// An outage.
+    pub async fn logout_all(&self, principal: &Principal, except_current: bool, origin: &Origin) -> Result<u64> {
+        let keep = except_current.then(|| principal.session_id());
+        Ok(self.0.sessions.revoke_all(principal.user_id(), keep, origin).await?)
+    }
+
+    fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
+        let now = self.now();
+        let expires_in = self.0.config.tokens.access_ttl.min(session.ends_at().since(now));
+        let claims = AccessClaims {
+            iss: self.0.issuer.clone(),
+            aud: Audience::one(self.0.audience.clone()),
+            sub: session.user_id.to_string(),
+            exp: now + expires_in,
+            iat: now,
+            jti: jti()?,
+            client_id: FIRST_PARTY_CLIENT.to_owned(),
+            sid: Some(session.id),
+            org: session.organization,
+            store: session.store,
+            amr: session.amr.split(' ').map(str::to_owned).collect(),
+            acr: Some(session.acr.clone()),
+            auth_time: Some(session.auth_time),
+            scope: None,
+            cnf: None,
+        };
+        let access_token = Secret::new(self.0.jwt.mint(&claims, now).map_err(Error::internal)?);
+        Ok(Credentials::Tokens {
+            access_token,
+            expires_in,
+            refresh_token,
+            refresh_expires_in: session.ends_at().since(now),
+        })
+    }
+
+    fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {
+        let now: Timestamp = self.now();
+        Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
+    }
+}
+
+/// A token's own name: 128 random bits.
+fn jti() -> Result<String> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
+}

@@ -1,0 +1,134 @@
+//! The orchestrator: the only room where the services meet.
+//!
+//! [`AuthenticationService`] is what an application holds: a cheap clone, made by [`AuthenticationService::builder`].
+//! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
+
+mod account;
+mod authenticate;
+mod background;
+mod builder;
+mod cookies;
+mod credentials;
+mod csrf;
+mod foundation;
+mod login;
+mod requirement;
+mod throttle;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+pub use self::{
+    builder::{Builder, StartError},
+    credentials::{Peer, RequestHead, RequestId},
+    login::{Credentials, Login, SignedIn},
+    requirement::Requirement,
+};
+pub(crate) use self::{cookies::CookieStyle, credentials::REQUEST_ID};
+use self::{csrf::CsrfTokens, throttle::Throttle};
+use crate::{
+    changes::Feed,
+    clock::{Clock, Timestamp},
+    config::Config,
+    jwt::JwtService,
+    session::SessionService,
+    store::SharedStore,
+    user::UserService,
+};
+
+/// Users, sessions and tokens as one service. A cheap clone.
+#[derive(Clone)]
+pub struct AuthenticationService(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    issuer: String,
+    audience: String,
+    clock: Arc<dyn Clock>,
+    store: SharedStore,
+    feed: Feed,
+    users: UserService,
+    sessions: SessionService,
+    jwt: JwtService,
+    /// Set by the feed: the signing keys must be read again before the next use.
+    keys_changed: Arc<AtomicBool>,
+    throttle: Throttle,
+    csrf: CsrfTokens,
+    cookies: CookieStyle,
+}
+
+impl AuthenticationService {
+    /// Begins a service with this configuration and secure parts everywhere.
+    #[must_use]
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+
+    /// The users.
+    #[must_use]
+    pub fn users(&self) -> &UserService {
+        &self.0.users
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &SessionService {
+        &self.0.sessions
+    }
+
+    /// The access tokens' keys and rules.
+    #[must_use]
+    pub fn jwt(&self) -> &JwtService {
+        &self.0.jwt
+    }
+
+    /// The change feed of this node: for whoever holds a principal longer than a request.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &SharedStore {
+        &self.0.store
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The issuer of this deployment's tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The present moment, as all nodes of the deployment see it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn cookies(&self) -> CookieStyle {
+        self.0.cookies
+    }
+
+    /// Writes what was deferred and closes the store. Requests after this fail as unavailable.
+    pub async fn shut_down(&self) {
+        if let Err(error) = self.0.sessions.write_behind().await {
+            tracing::warn!(%error, "the last uses of sessions were not written");
+        }
+        self.0.store.close().await;
+    }
+}
+
+impl fmt::Debug for AuthenticationService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticationService").field("issuer", &self.0.issuer).finish_non_exhaustive()
+    }
+}

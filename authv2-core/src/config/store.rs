@@ -1,0 +1,164 @@
+//! Settings of the database.
+
+use std::time::Duration;
+
+use super::{Problem, Profile, problem::Problems, visitor::Visitor};
+use crate::secret::Secret;
+
+/// Where users, sessions and everything else that must survive lives.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The database: `sqlite://FILE`, `sqlite::memory:` or `postgres://…`; by default `sqlite://authv2.db`. A secret,
+    /// because it may hold a password. On PostgreSQL its role should own nothing, so that an injection cannot either.
+    pub url: Secret,
+    /// The URL under which migrations run, where that needs another role or must go around a connection pooler.
+    pub migrate_url: Option<Secret>,
+    /// Whether migrations run at start; by default they do. Without it a stale schema stops the start.
+    pub migrate: bool,
+    /// The most connections of the pool; 16 by default.
+    pub max_connections: u32,
+    /// How long a request waits for a connection before it is refused as unavailable; 5 s by default.
+    pub acquire_timeout: Duration,
+    /// How many writes wait for SQLite's one writer before further ones are shed; 1024 by default.
+    pub write_queue: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            url: Secret::from("sqlite://authv2.db"),
+            migrate_url: None,
+            migrate: true,
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            write_queue: 1024,
+        }
+    }
+}
+
+/// The databases that a URL can name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl StoreConfig {
+    /// What the SQL store needs of it.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[must_use]
+    pub fn sql_options(&self) -> crate::store::sql::SqlOptions {
+        crate::store::sql::SqlOptions {
+            url: self.url.clone(),
+            migrate_url: self.migrate_url.clone(),
+            max_connections: self.max_connections,
+            acquire_timeout: self.acquire_timeout,
+            write_queue: self.write_queue,
+        }
+    }
+
+    pub(super) fn walk(&mut self, visitor: &mut impl Visitor) {
+        visitor.setting("store.url", "The database: sqlite://FILE, sqlite::memory: or postgres://…", &mut self.url);
+        visitor.setting(
+            "store.migrate_url",
+            "The URL under which migrations run, with the owner's role and around any pooler.",
+            &mut self.migrate_url,
+        );
+        visitor.setting("store.migrate", "Run migrations at start.", &mut self.migrate);
+        visitor.number("store.max_connections", 1..=10_000, "Connections of the pool.", &mut self.max_connections);
+        visitor.number(
+            "store.acquire_timeout",
+            1..=300,
+            "Seconds that a request waits for a connection.",
+            &mut self.acquire_timeout,
+        );
+        visitor.number(
+            "store.write_queue",
+            1..=1_000_000,
+            "Writes that wait for SQLite's one writer before further ones are shed.",
+            &mut self.write_queue,
+        );
+    }
+
+    pub(super) fn check(&self, profile: Profile, problems: &mut Problems) {
+        let database = check_url("store.url", self.url.expose(), problems);
+        if let Some(url) = &self.migrate_url {
+            let migrated = check_url("store.migrate_url", url.expose(), problems);
+            if database.is_some() && migrated.is_some() && database != migrated {
+                problems.report("store.migrate_url", Problem::Refused("names another kind of database than store.url"));
+            }
+        }
+        if profile == Profile::Production && database == Some(Database::Sqlite) && is_in_memory(self.url.expose()) {
+            problems.report(
+                "store.url",
+                Problem::RefusedInProduction("an in-memory store forgets every user and every revocation at exit"),
+            );
+        }
+    }
+}
+
+/// The kind of database that `url` names, if nothing is wrong with it.
+fn check_url(setting: &'static str, url: &str, problems: &mut Problems) -> Option<Database> {
+    let (database, compiled, feature) = match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => (Database::Sqlite, cfg!(feature = "sqlite"), "sqlite"),
+        Some("postgres" | "postgresql") => (Database::Postgres, cfg!(feature = "postgres"), "postgres"),
+        _ => {
+            problems.report(setting, Problem::Expected("a URL that starts with `sqlite:` or `postgres:`"));
+            return None;
+        }
+    };
+    if !compiled {
+        problems.report(setting, Problem::NeedsFeature(feature));
+        return None;
+    }
+    if !is_well_formed(database, url) {
+        problems.report(setting, Problem::Expected("a database URL that the driver understands"));
+        return None;
+    }
+    Some(database)
+}
+
+/// Asks the driver itself, which opens nothing for that.
+#[cfg_attr(not(all(feature = "sqlite", feature = "postgres")), allow(unused_variables, reason = "a driver is absent"))]
+fn is_well_formed(database: Database, url: &str) -> bool {
+    match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite => url.parse::<sqlx::sqlite::SqliteConnectOptions>().is_ok(),
+        #[cfg(feature = "postgres")]
+        Database::Postgres => url.parse::<sqlx::postgres::PgConnectOptions>().is_ok(),
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+        _ => true,
+    }
+}
+
+/// Whether SQLite would keep this database in memory, or in a temporary file, which ends as it does.
+fn is_in_memory(url: &str) -> bool {
+    let rest = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    file.is_empty() || file.contains(":memory:") || parameters.split('&').any(|p| p == "mode=memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_feature_that_a_url_needs() {
+        for (url, feature, compiled) in [
+            ("sqlite://x.db", "sqlite", cfg!(feature = "sqlite")),
+            ("postgres://localhost/x", "postgres", cfg!(feature = "postgres")),
+            ("postgresql://localhost/x", "postgres", cfg!(feature = "postgres")),
+        ] {
+            let mut problems = Problems::default();
+            StoreConfig { url: url.into(), ..StoreConfig::default() }.check(Profile::Development, &mut problems);
+            match problems.into_result() {
+                Ok(()) => assert!(compiled, "{url}"),
+                Err(errors) => {
+                    assert!(!compiled, "{errors}");
+                    let line = format!("store.url: needs the crate feature `{feature}`, which is not compiled in");
+                    assert_eq!(errors.to_string(), line);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Each setting is read, is in the schema and is documented.
+
+use super::*;
+use crate::jwt::Algorithm;
+
+/// A good value for every setting, as the environment and the file write it.
+const GOOD: [(&str, &str, &str); 42] = [
+    ("profile", "development", "'development'"),
+    ("listen", "[::1]:0", "'[::1]:0'"),
+    ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
+    ("allowed_origins", "https://A.example, http://b:3000", "['https://a.example', 'http://b:3000']"),
+    ("master_key", KEY, "'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'"),
+    ("master_key_file", "key", "'key'"),
+    ("bootstrap_admin.email", "root@example.com", "'root@example.com'"),
+    ("bootstrap_admin.password", "correct horse", "'correct horse'"),
+    ("store.url", "sqlite::memory:", "'sqlite::memory:'"),
+    ("store.migrate_url", "sqlite://x.db", "'sqlite://x.db'"),
+    ("store.migrate", "false", "false"),
+    ("store.max_connections", "4", "4"),
+    ("store.acquire_timeout", "2", "2"),
+    ("store.write_queue", "8", "8"),
+    ("tokens.alg", "ES256", "'ES256'"),
+    ("tokens.access_ttl", "60", "60"),
+    ("tokens.jwks_max_age", "0", "0"),
+    ("tokens.audience", "api", "'api'"),
+    ("tokens.signing_key_file", "k.pem", "'k.pem'"),
+    ("tokens.leeway", "60", "60"),
+    ("session.max_per_user", "1", "1"),
+    ("session.over_limit", "reject", "'reject'"),
+    ("session.idle_ttl", "60", "60"),
+    ("session.absolute_ttl", "60", "60"),
+    ("session.refresh_grace", "0", "0"),
+    ("password.memory_kib", "64", "64"),
+    ("password.iterations", "1", "1"),
+    ("password.parallelism", "2", "2"),
+    ("password.pepper", "salt and pepper", "'salt and pepper'"),
+    ("password.threads", "2", "2"),
+    ("password.queue", "7", "7"),
+    ("password.context_words", "authv2,acme", "['authv2', 'acme']"),
+    ("throttle.pair_limit", "5", "5"),
+    ("throttle.account_limit", "6", "6"),
+    ("throttle.network_limit", "7", "7"),
+    ("throttle.window", "60", "60"),
+    ("throttle.known_network_ttl", "0", "0"),
+    ("registration.open", "false", "false"),
+    ("registration.require_verified_email", "false", "false"),
+    ("cookies.insecure", "true", "true"),
+    ("proxy.trusted", "10.0.0.0/8, ::1", "['10.0.0.0/8', '::1/128']"),
+    ("proxy.header", "X-Real-Ip", "'x-real-ip'"),
+];
+
+/// Good values of the settings without effect.
+const UNUSED: [(&str, &str, &str); 5] = [
+    ("redis.url", "redis://:word@localhost", "'redis://:word@localhost'"),
+    ("mail.sink", "mails", "'mails'"),
+    ("forward.login_url", "/login", "'/login'"),
+    ("forward.rules", r#"[{"path": "/*", "permission": "a:b"}]"#, "[{ path = '/*', permission = 'a:b' }]"),
+    ("forward.unmatched", "deny", "'deny'"),
+];
+
+fn check_good(config: &Config) {
+    assert_eq!(config.profile, Profile::Development);
+    assert_eq!(config.listen.to_string(), "[::1]:0");
+    assert_eq!(config.issuer.as_deref(), Some("https://id.example.com/t"));
+    let origins: Vec<_> = config.allowed_origins.iter().map(Origin::as_str).collect();
+    assert_eq!(origins, ["https://a.example", "http://b:3000"]);
+    assert_eq!(config.master_key_bytes().unwrap().expose()[31], 31);
+    assert_eq!(config.master_key_file, Some("key".into()));
+    let admin = config.bootstrap_admin.as_ref().unwrap();
+    assert_eq!((admin.email.as_str(), admin.password.expose().as_str()), ("root@example.com", "correct horse"));
+    assert_eq!(config.store.url.expose(), "sqlite::memory:");
+    assert_eq!(config.store.migrate_url.as_ref().unwrap().expose(), "sqlite://x.db");
+    assert!(!config.store.migrate);
+    assert_eq!((config.store.max_connections, config.store.write_queue), (4, 8));
+    assert_eq!(config.store.acquire_timeout, Duration::from_secs(2));
+    assert_eq!(config.tokens.alg, Algorithm::ES256);
+    assert_eq!(config.tokens.access_ttl, Duration::from_secs(60));
+    assert_eq!(config.tokens.jwks_max_age, Duration::ZERO);
+    assert_eq!(config.tokens.audience.as_deref(), Some("api"));
+    assert_eq!(config.tokens.signing_key_file, Some("k.pem".into()));
+    assert_eq!(config.tokens.leeway, Duration::from_secs(60));
+    assert_eq!((config.session.max_per_user, config.session.over_limit), (1, OverLimit::Reject));
+    assert_eq!(
+        (config.session.idle_ttl, config.session.absolute_ttl),
+        (Duration::from_secs(60), Duration::from_secs(60))
+    );
+    assert_eq!(config.session.refresh_grace, Duration::ZERO);
+    let password = &config.password;
+    assert_eq!((password.memory_kib, password.iterations, password.parallelism), (64, 1, 2));
+    assert_eq!(password.pepper.as_ref().unwrap().expose(), "salt and pepper");
+    assert_eq!((password.threads, password.queue), (Some(2), 7));
+    assert_eq!(password.context_words, ["authv2", "acme"]);
+    let throttle = &config.throttle;
+    assert_eq!((throttle.pair_limit, throttle.account_limit, throttle.network_limit), (5, 6, 7));
+    assert_eq!((throttle.window, throttle.known_network_ttl), (Duration::from_secs(60), Duration::ZERO));
+    assert!(!config.registration.open && !config.registration.require_verified_email);
+    assert!(config.cookies.insecure);
+    let trusted: Vec<_> = config.proxy.trusted.iter().map(ToString::to_string).collect();
+    assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(config.proxy.header, "x-real-ip");
+    assert_eq!(config.unused, UNUSED.map(|(name, ..)| name));
+}
+
+#[test]
+fn reads_every_setting_from_the_environment() {
+    let env = GOOD.iter().chain(&UNUSED).map(|(name, value, _)| (variable_of(name), *value));
+    check_good(&Config::load(Config::default(), None, env).unwrap());
+}
+
+#[test]
+fn reads_every_setting_from_the_file() {
+    let lines: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, _, value)| format!("{name} = {value}")).collect();
+    let file = File::with(&lines.join("\n"));
+    check_good(&Config::load(Config::default(), Some(&file.0), NOTHING).unwrap());
+}
+
+#[test]
+fn schema_and_reader_know_the_same_settings() {
+    let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
+    known.push("password.min_strength");
+    known.sort_unstable();
+    let settings = settings();
+    assert_eq!(settings.keys().collect::<Vec<_>>(), known);
+    for (name, property) in &settings {
+        // A datetime is no setting's form: a name that the reader knows is complained of by form, not as unknown.
+        let problems = lines(from_file(&format!("{name} = 1979-05-27")));
+        assert!(problems.iter().any(|line| line.starts_with(&format!("{name}: "))), "{name}: {problems:?}");
+        assert!(!problems.iter().any(|line| line.contains("unknown")), "{name}: {problems:?}");
+        assert!(property.get("description").is_some(), "{name}");
+    }
+}
+
+#[test]
+fn schema_says_limits_defaults_and_refuses_unknown_names() {
+    let schema = schema();
+    assert_eq!(schema["additionalProperties"], false);
+    let session = &schema["properties"]["session"];
+    assert_eq!(session["additionalProperties"], false);
+    let max_per_user = &session["properties"]["max_per_user"];
+    assert_eq!((&max_per_user["minimum"], &max_per_user["default"]), (&1.into(), &10.into()));
+    assert_eq!(session["properties"]["over_limit"]["default"], "evict_oldest");
+    assert_eq!(schema["properties"]["master_key"]["writeOnly"], true);
+    assert!(!schema.to_string().contains("$ref"));
+}
+
+#[test]
+fn documentation_has_every_setting_with_its_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = fs::read_to_string(path).unwrap();
+    for (name, property) in settings() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let default = match property.get("default") {
+            None => "–".to_owned(),
+            Some(Json::String(text)) => format!("`{text}`"),
+            Some(Json::Array(values)) if values.is_empty() => "–".to_owned(),
+            Some(value) => format!("`{value}`"),
+        };
+        let row = row.unwrap_or_else(|| panic!("{name} is not documented"));
+        assert!(row.starts_with(&format!("| `{name}` | {default} |")), "{name}: {default} expected in {row}");
+    }
+}

@@ -1,0 +1,184 @@
+//! What stops the start, and what it says.
+
+use super::*;
+
+#[test]
+fn lists_every_problem_in_one_go() {
+    let file =
+        File::with("liste = 1\n[session]\nmax_per_user = 0\nidle_ttl = 'long'\n[tokens]\nleeway = 61\n[nosuch]\n");
+    let env = [
+        ("AUTHV2_SESION__IDLE_TTL", "1"),
+        ("AUTHV2_STORE__URL", "mysql://localhost"),
+        ("AUTHV2_PROXY__TRUSTED", "10.0.0.0/8,10.0.0.0/33,proxy"),
+        ("AUTHV2_COOKIES__INSECURE", "yes"),
+        ("PATH", "/bin"),
+    ];
+    let problems = lines(Config::load(Config::default(), Some(&file.0), env));
+    let expected = [
+        "session.idle_ttl: must be a whole number of seconds from 1 to 34560000",
+        "cookies.insecure: expected `true` or `false`",
+        "proxy.trusted: expected an address or a network in CIDR notation at entries 2, 3",
+        "liste: unknown setting",
+        "nosuch: unknown setting",
+        "sesion.idle_ttl: unknown setting, in the environment variable AUTHV2_SESION__IDLE_TTL",
+        "tokens.leeway: must be a whole number of seconds from 0 to 60",
+        "session.max_per_user: must be a whole number from 1 to 10000",
+        "issuer: must be set: the production profile needs the https URL of this service",
+        "master_key: must be set: the production profile needs it, or an existing master_key_file",
+        "store.url: expected a URL that starts with `sqlite:` or `postgres:`",
+    ];
+    for line in expected {
+        assert!(problems.iter().any(|problem| problem == line), "{line} is not in {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+}
+
+#[test]
+fn names_what_is_wrong_with_each_setting() {
+    for (setting, value, message) in [
+        ("profile", "staging", "expected one of"),
+        ("listen", "localhost", "expected an address and port"),
+        ("issuer", "id.example.com", "expected an https or http URL"),
+        ("issuer", "https://id.example.com/", "trailing slash"),
+        ("issuer", "https://id.example.com?x=1", "query"),
+        ("issuer", "https://id.example.com#x", "fragment"),
+        ("issuer", "ftp://id.example.com", "https"),
+        ("issuer", "", "is empty"),
+        ("allowed_origins", "https://a.example,https://b.example/", "at entry 2"),
+        ("allowed_origins", "[1", "expected a list"),
+        ("master_key", "AAEC", "exactly 32 bytes"),
+        ("master_key", "not base64 at all!", "exactly 32 bytes"),
+        ("store.migrate", "maybe", "expected `true` or `false`"),
+        ("store.max_connections", "0", "from 1 to 10000"),
+        ("store.acquire_timeout", "5s", "of seconds from 1 to 300"),
+        ("store.write_queue", "-1", "from 1 to"),
+        ("store.migrate_url", "file.db", "starts with `sqlite:`"),
+        ("tokens.alg", "none", "expected one of"),
+        ("tokens.alg", "eddsa", "expected one of"),
+        ("tokens.access_ttl", "0", "from 1 to 86400"),
+        ("tokens.access_ttl", "86401", "from 1 to 86400"),
+        ("tokens.jwks_max_age", "86401", "from 0 to 86400"),
+        ("tokens.leeway", "61", "from 0 to 60"),
+        ("session.max_per_user", "0", "from 1 to"),
+        ("session.max_per_user", "99999999999999999999", "from 1 to"),
+        ("session.over_limit", "evict", "expected one of"),
+        ("session.idle_ttl", "2592001", "session.absolute_ttl"),
+        ("session.refresh_grace", "61", "from 0 to 60"),
+        ("password.memory_kib", "7", "from 8 to"),
+        ("password.iterations", "0", "from 1 to"),
+        ("password.parallelism", "0", "from 1 to"),
+        ("password.pepper", "", "is empty"),
+        ("password.threads", "0", "from 1 to"),
+        ("password.queue", "0", "from 1 to"),
+        ("password.context_words", "a,,b", "at entry 2"),
+        ("password.min_strength", "5", "from 0 to 4"),
+        ("throttle.pair_limit", "0", "from 1 to"),
+        ("throttle.account_limit", "9", "throttle.pair_limit"),
+        ("throttle.network_limit", "9", "throttle.pair_limit"),
+        ("throttle.window", "0", "from 1 to"),
+        ("throttle.known_network_ttl", "x", "of seconds"),
+        ("registration.open", "", "`true` or `false`"),
+        ("registration.require_verified_email", "true", "no verification mails"),
+        ("proxy.header", "x forwarded", "the name of a header"),
+        ("redis.url", "localhost", "redis://"),
+        ("forward.login_url", "login", "or a path"),
+        ("forward.rules", "[1]", "expected a table at entry 1"),
+        ("forward.unmatched", "allow", "expected one of"),
+    ] {
+        let problems = lines(from_env(Config::development(), &[(&variable_of(setting), value)]));
+        assert_eq!(problems.len(), 1, "{setting}: {problems:?}");
+        assert!(problems[0].starts_with(&format!("{setting}: ")), "{problems:?}");
+        assert!(problems[0].contains(message), "{message} is not in {problems:?}");
+    }
+}
+
+#[test]
+fn lanes_need_their_memory() {
+    let env = [("AUTHV2_PASSWORD__MEMORY_KIB", "8"), ("AUTHV2_PASSWORD__PARALLELISM", "2")];
+    assert_eq!(
+        lines(from_env(Config::development(), &env)),
+        ["password.memory_kib: must be at least 8 KiB for each lane"]
+    );
+}
+
+#[test]
+fn the_first_administrator_needs_both_halves() {
+    let half = lines(from_env(Config::development(), &[("AUTHV2_BOOTSTRAP_ADMIN__EMAIL", "root@example.com")]));
+    assert!(half[0].starts_with("bootstrap_admin.password: must be set"), "{half:?}");
+    let half = lines(from_env(Config::development(), &[("AUTHV2_BOOTSTRAP_ADMIN__PASSWORD", "correct horse")]));
+    assert!(half[0].starts_with("bootstrap_admin.email: must be set"), "{half:?}");
+    let env = [("AUTHV2_BOOTSTRAP_ADMIN__EMAIL", "root"), ("AUTHV2_BOOTSTRAP_ADMIN__PASSWORD", "short")];
+    let both = lines(from_env(Config::development(), &env));
+    let expected =
+        ["bootstrap_admin.email: expected an e-mail address", "bootstrap_admin.password: expected 8 to 256 characters"];
+    assert_eq!(both, expected);
+}
+
+#[test]
+fn production_refuses_what_would_expose_users() {
+    for (setting, value, message) in [
+        ("cookies.insecure", "true", "in the clear"),
+        ("issuer", "http://id.example.com", "https issuer"),
+        ("allowed_origins", "*", "every site"),
+        ("allowed_origins", "https://a.example,http://a.example", "an http origin"),
+        ("password.memory_kib", "19455", "OWASP"),
+        ("password.iterations", "1", "OWASP"),
+        ("password.pepper", "too short", "14 bytes"),
+    ] {
+        let env = [(variable_of(setting), value)];
+        let problems = lines(Config::load(production(), None, env.clone()));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let blamed = if setting == "password.iterations" { "password.memory_kib" } else { setting };
+        assert!(problems[0].starts_with(&format!("{blamed}: refused in the production profile")), "{problems:?}");
+        assert!(problems[0].contains(message), "{problems:?}");
+
+        let development = Config { profile: Profile::Development, ..production() };
+        assert!(Config::load(development, None, env).is_ok(), "{setting}");
+    }
+}
+
+#[test]
+fn production_refuses_a_store_that_forgets() {
+    for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite://x?mode=memory", "sqlite://"] {
+        let problems = lines(from_env(production(), &[("AUTHV2_STORE__URL", url)]));
+        assert!(problems[0].starts_with("store.url: refused in the production profile"), "{url}: {problems:?}");
+        assert!(from_env(Config::development(), &[("AUTHV2_STORE__URL", url)]).is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn production_accepts_the_equivalents_of_owasps_minimum() {
+    for (memory, iterations) in [("47104", "1"), ("19456", "2"), ("12288", "3"), ("9216", "4"), ("7168", "5")] {
+        let env = [("AUTHV2_PASSWORD__MEMORY_KIB", memory), ("AUTHV2_PASSWORD__ITERATIONS", iterations)];
+        assert!(from_env(production(), &env).is_ok(), "{memory} {iterations}");
+    }
+    let env = [("AUTHV2_PASSWORD__MEMORY_KIB", "7167"), ("AUTHV2_PASSWORD__ITERATIONS", "100")];
+    assert!(from_env(production(), &env).is_err());
+}
+
+#[test]
+fn production_takes_a_key_file_only_if_it_exists() {
+    let file = File::with("key");
+    let with = |path: PathBuf| Config { master_key: None, master_key_file: Some(path), ..production() };
+    assert!(with(file.0.clone()).validate().is_ok());
+    let errors = with("/nonexistent/key".into()).validate().unwrap_err();
+    assert_eq!(errors.problems()[0].setting(), "master_key_file");
+}
+
+#[test]
+fn the_profile_only_turns_on_checks() {
+    let problems = lines(from_env(Config::development(), &[("AUTHV2_PROFILE", "production")]));
+    let blamed: Vec<_> = problems.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(blamed, ["issuer", "master_key", "cookies.insecure"]);
+}
+
+#[test]
+fn names_the_feature_that_strength_needs() {
+    let result = from_env(Config::development(), &[("AUTHV2_PASSWORD__MIN_STRENGTH", "3")]);
+    if cfg!(feature = "zxcvbn") {
+        assert_eq!(result.unwrap().password.min_strength, Some(3));
+    } else {
+        let line = "password.min_strength: needs the crate feature `zxcvbn`, which is not compiled in";
+        assert_eq!(lines(result), [line]);
+    }
+}

@@ -1,0 +1,288 @@
+//! The session service.
+
+use std::{fmt, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use super::{Session, touch::Touches};
+use crate::{
+    audit::{Act, Actor, Origin},
+    clock::{Clock, Timestamp},
+    config::SessionConfig,
+    error::{Code, Error},
+    id::{SessionId, UserId},
+    secret::{NoRandomness, Secret, SecretHash, random_token},
+    store::{
+        Bucket, NewSession, Opened, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch, Transport,
+        UserRecord,
+    },
+    tenant::Tenant,
+};
+
+/// How much of a `User-Agent` is kept, in bytes.
+const USER_AGENT_MAX: usize = 512;
+
+/// How long a `last_seen_at` may be behind before a use is noted again.
+const SEEN_RESOLUTION: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A sign-in whose proof was checked: what a session is opened from.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// The user.
+    pub user: UserId,
+    /// How the session's secret will travel.
+    pub transport: Transport,
+    /// How the user proved who it is.
+    pub amr: &'static [&'static str],
+    /// The authentication context class that this amounts to.
+    pub acr: &'static str,
+    /// The tenant chosen.
+    pub tenant: Option<Tenant>,
+    /// The hash that the password was checked against.
+    pub verified_hash: Option<Redacted>,
+    /// The password hashed anew, where that was due.
+    pub rehashed: Option<Redacted>,
+    /// The network signed in from.
+    pub network: Option<String>,
+    /// The counters that a completed sign-in clears.
+    pub clear: Vec<Bucket>,
+}
+
+/// The secret of a session just opened: shown to the client once, stored as a hash.
+#[derive(Debug, Clone)]
+pub enum SessionSecret {
+    /// The first refresh token.
+    Refresh(Secret),
+    /// The cookie's value.
+    Cookie(Secret),
+}
+
+/// A session just opened.
+#[derive(Debug, Clone)]
+pub struct OpenedSession {
+    /// The session.
+    pub session: SessionRecord,
+    /// Its user, as of the sign-in.
+    pub user: UserRecord,
+    /// Its secret.
+    pub secret: SessionSecret,
+}
+
+/// Why the session service could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The user has as many sessions as allowed.
+    #[error("too many sessions")]
+    TooMany,
+    /// The account changed between the proof and the opening.
+    #[error("the account changed meanwhile")]
+    Void,
+    /// The system gave no randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::TooMany => Self::new(Code::TooManySessions, "log out elsewhere first"),
+            SessionError::Void => Self::new(Code::InvalidCredentials, "sign in again"),
+            SessionError::NoRandomness(error) => error.into(),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Sessions and their secrets. Knows nothing of passwords or tokens' signatures. A cheap clone.
+#[derive(Clone)]
+pub struct SessionService(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: SharedStore,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: SessionConfig,
+    /// Derives the successors of refresh tokens.
+    pub(super) refresh_key: Zeroizing<[u8; 32]>,
+    touches: Touches,
+}
+
+impl fmt::Debug for SessionService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+impl SessionService {
+    pub(crate) fn new(
+        store: SharedStore,
+        clock: Arc<dyn Clock>,
+        config: SessionConfig,
+        refresh_key: Zeroizing<[u8; 32]>,
+    ) -> Self {
+        Self(Arc::new(Inner { store, clock, config, refresh_key, touches: Touches::default() }))
+    }
+
+    /// Opens a session for a sign-in whose proof was checked.
+    ///
+    /// # Errors
+    /// [`SessionError::TooMany`] under the policy `reject`, [`SessionError::Void`] if the account was disabled,
+    /// removed or given another password since the check; otherwise an outage.
+    pub async fn open(&self, sign_in: SignIn, origin: &Origin) -> Result<OpenedSession, SessionError> {
+        let Inner { store, clock, config, .. } = &*self.0;
+        let now = clock.now();
+        let expires_at = now + config.absolute_ttl;
+        let record = SessionRecord {
+            id: SessionId::new(),
+            user_id: sign_in.user,
+            transport: sign_in.transport,
+            created_at: now,
+            auth_time: now,
+            last_seen_at: now,
+            expires_at,
+            idle_expires_at: (now + config.idle_ttl).min(expires_at),
+            ip: origin.ip.map(|ip| ip.to_string()),
+            user_agent: origin.user_agent.as_deref().map(shortened),
+            amr: sign_in.amr.join(" "),
+            acr: sign_in.acr.to_owned(),
+            organization: sign_in.tenant.map(|tenant| tenant.organization),
+            store: sign_in.tenant.and_then(|tenant| tenant.store),
+            risk: Risk::Low,
+            revoked_at: None,
+        };
+        let (secret, hash) = match sign_in.transport {
+            Transport::Bearer => hashed(random_token("avr_")?, SessionSecret::Refresh),
+            Transport::Cookie => hashed(random_token("avs_")?, SessionSecret::Cookie),
+        };
+        let is_cookie = sign_in.transport == Transport::Cookie;
+        let new = NewSession {
+            record: record.clone(),
+            cookie: is_cookie.then_some(hash),
+            refresh: (!is_cookie).then_some(hash),
+            max_per_user: config.max_per_user,
+            over_limit: config.over_limit,
+            network: sign_in.network,
+            verified_hash: sign_in.verified_hash,
+            rehashed: sign_in.rehashed,
+            clear: sign_in.clear,
+        };
+        let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
+        match store.open_session(new, act).await? {
+            Opened::New(user) => Ok(OpenedSession { session: record, user, secret }),
+            Opened::TooMany => Err(SessionError::TooMany),
+            Opened::Void => Err(SessionError::Void),
+        }
+    }
+
+    /// The live session of this id and its user; none if it has ended in any way.
+    ///
+    /// # Errors
+    /// The store's: an outage is not an ended session.
+    pub async fn live(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, SessionError> {
+        let found = self.0.store.session(id).await?;
+        self.used(found).await
+    }
+
+    /// The live session of this cookie and its user; none if it has ended in any way.
+    ///
+    /// # Errors
+    /// The store's: an outage is not an ended session.
+    pub async fn live_by_cookie(&self, cookie: &str) -> Result<Option<(SessionRecord, UserRecord)>, SessionError> {
+        let found = self.0.store.session_by_cookie(SecretHash::of(cookie.as_bytes())).await?;
+        self.used(found).await
+    }
+
+    /// Lets through only what is live, and notes that it was used.
+    async fn used(
+        &self,
+        found: Option<(SessionRecord, UserRecord)>,
+    ) -> Result<Option<(SessionRecord, UserRecord)>, SessionError> {
+        let now = self.0.clock.now();
+        let Some((mut session, user)) =
+            found.filter(|(session, user)| session.is_live(now) && user.status == crate::store::UserStatus::Active)
+        else {
+            return Ok(None);
+        };
+        if let Some(deadline) = self.due_extension(&session, now) {
+            let touch = Touch { session: session.id, seen_at: now, idle_expires_at: Some(deadline) };
+            self.0.store.touch_sessions(vec![touch]).await?;
+            session.idle_expires_at = deadline;
+        } else if now.since(session.last_seen_at) >= SEEN_RESOLUTION {
+            self.0.touches.note(session.id, now);
+        }
+        session.last_seen_at = now;
+        Ok(Some((session, user)))
+    }
+
+    /// The new idle deadline, once a tenth of its window has passed.
+    fn due_extension(&self, session: &SessionRecord, now: Timestamp) -> Option<Timestamp> {
+        let idle = self.0.config.idle_ttl;
+        let deadline = (now + idle).min(session.expires_at);
+        (deadline > session.idle_expires_at && deadline.since(session.idle_expires_at) >= idle / 10).then_some(deadline)
+    }
+
+    /// The user's live sessions, newest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, user: UserId, current: SessionId) -> Result<Vec<Session>, SessionError> {
+        let sessions = self.0.store.sessions_of(user, self.0.clock.now()).await?;
+        Ok(sessions
+            .into_iter()
+            .map(|mut record| {
+                if let Some(seen) = self.0.touches.latest(record.id) {
+                    record.last_seen_at = record.last_seen_at.max(seen);
+                }
+                Session::of(&record, record.id == current)
+            })
+            .collect())
+    }
+
+    /// Ends one live session of `user`, with all its tokens. `false` if it has no such session.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke(&self, user: UserId, session: SessionId, origin: &Origin) -> Result<bool, SessionError> {
+        let act = Act::new("session.revoked", Actor::User(user), self.0.clock.now(), origin).on(session);
+        Ok(self.0.store.revoke_session(user, session, act).await?)
+    }
+
+    /// Ends all live sessions of `user` but `keep`; how many.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke_all(
+        &self,
+        user: UserId,
+        keep: Option<SessionId>,
+        origin: &Origin,
+    ) -> Result<u64, SessionError> {
+        let act = Act::new("session.revoked_all", Actor::User(user), self.0.clock.now(), origin).on(user);
+        Ok(self.0.store.revoke_sessions(user, keep, act).await?)
+    }
+
+    /// Writes the uses noted since the last time.
+    ///
+    /// # Errors
+    /// The store's; what was noted is then lost, which costs precision of `last_seen_at` and nothing else.
+    pub async fn write_behind(&self) -> Result<(), SessionError> {
+        Ok(self.0.store.touch_sessions(self.0.touches.take()).await?)
+    }
+}
+
+fn hashed(secret: Secret, kind: fn(Secret) -> SessionSecret) -> (SessionSecret, SecretHash) {
+    let hash = SecretHash::of(secret.expose().as_bytes());
+    (kind(secret), hash)
+}
+
+/// The first part of a `User-Agent`, without what a database refuses.
+fn shortened(user_agent: &str) -> String {
+    let mut end = user_agent.len().min(USER_AGENT_MAX);
+    while !user_agent.is_char_boundary(end) {
+        end -= 1;
+    }
+    user_agent.get(..end).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
+}

@@ -1,0 +1,85 @@
+//! Everything in which the two databases differ. All other SQL is the same text for both.
+
+/// A database that this store speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+/// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
+pub(super) const LISTED: usize = 12;
+
+impl Dialect {
+    /// Fills in the words that a schema statement leaves open.
+    pub(super) fn schema(self, sql: &str) -> String {
+        let mut sql = sql.to_owned();
+        for (name, words) in self.words() {
+            sql = sql.replace(name, words);
+        }
+        sql
+    }
+
+    fn words(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => &[
+                ("{strict}", "STRICT"),
+                ("{uuid}", "BLOB"),
+                ("{bytes}", "BLOB"),
+                ("{bool}", "INTEGER"),
+                ("{bigint}", "INTEGER"),
+                ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+                ("{xid_column}", ""),
+                (
+                    "{append_only_audit}",
+                    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+                     CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;",
+                ),
+                ("{drop_append_only_audit}", ""),
+            ],
+            #[cfg(feature = "postgres")]
+            Self::Postgres => &[
+                ("{strict}", ""),
+                ("{uuid}", "UUID"),
+                ("{bytes}", "BYTEA"),
+                ("{bool}", "BOOLEAN"),
+                ("{bigint}", "BIGINT"),
+                ("{serial}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+                // Sequences commit out of order; followers read by transaction id, not by number.
+                ("{xid_column}", "xid XID8 NOT NULL DEFAULT pg_current_xact_id(),"),
+                (
+                    "{append_only_audit}",
+                    "CREATE FUNCTION authv2_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$;
+                     CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
+                     FOR EACH ROW EXECUTE FUNCTION authv2_audit_append_only();",
+                ),
+                ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
+            ],
+        }
+    }
+
+    /// Takes the lock under which one process migrates, inside a transaction begun with [`Dialect::BEGIN_EXCLUSIVE`].
+    pub(super) const fn migration_lock(self) -> Option<&'static str> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => None,
+            #[cfg(feature = "postgres")]
+            // An arbitrary constant of ours: "authv2" in ASCII.
+            Self::Postgres => Some("SELECT pg_advisory_xact_lock(107135026955826)"),
+        }
+    }
+
+    /// Begins the transaction of a migration.
+    pub(super) const fn begin_exclusive(self) -> &'static str {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => "BEGIN EXCLUSIVE",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "BEGIN",
+        }
+    }
+}

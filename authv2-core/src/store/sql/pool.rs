@@ -1,0 +1,191 @@
+//! Connections: one pool of readers, and the way to a transaction on either database.
+
+use std::str::FromStr as _;
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
+
+#[cfg(feature = "postgres")]
+use sqlx::{
+    PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+#[cfg(feature = "sqlite")]
+use sqlx::{
+    Sqlite, SqlitePool,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{SqlOptions, dialect::Dialect};
+use crate::store::{StoreError, StoreUrl};
+
+/// Where statements outside a transaction run.
+#[derive(Debug, Clone)]
+pub(super) enum Readers {
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqlitePool),
+    #[cfg(feature = "postgres")]
+    Postgres(PgPool),
+}
+
+/// One connection inside a transaction.
+pub(super) enum Conn {
+    #[cfg(feature = "sqlite")]
+    Sqlite(PoolConnection<Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs one query on the pool of readers, whichever database it is. The expression stands once and is compiled for
+/// each. A connection that turns out to be dead is replaced and the query sent again: pools are not asked to ping
+/// before every use.
+macro_rules! read {
+    ($store:expr, $pool:ident => $query:expr) => {{
+        let mut tries = 0;
+        loop {
+            let result = match &$store.readers {
+                #[cfg(feature = "sqlite")]
+                $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
+                #[cfg(feature = "postgres")]
+                $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
+            };
+            match result {
+                Err(error) if tries < $store.retries && $crate::store::sql::error::connection_lost(&error) => {
+                    tries += 1;
+                }
+                other => break other.map_err($crate::store::StoreError::from),
+            }
+        }
+    }};
+}
+
+/// Runs one query inside a transaction, whichever database it is.
+macro_rules! within {
+    ($tx:expr, $conn:ident => $query:expr) => {
+        match &mut $tx.conn {
+            #[cfg(feature = "sqlite")]
+            $crate::store::sql::pool::Conn::Sqlite(conn) => {
+                let $conn = &mut **conn;
+                $query.await
+            }
+            #[cfg(feature = "postgres")]
+            $crate::store::sql::pool::Conn::Postgres(conn) => {
+                let $conn = &mut **conn;
+                $query.await
+            }
+        }
+        .map_err($crate::store::StoreError::from)
+    };
+}
+
+/// Runs one statement inside a transaction, whichever database it is; how many rows it touched.
+macro_rules! execute {
+    ($tx:expr, $query:expr) => {
+        $crate::store::sql::pool::within!($tx, conn => async {
+            $query.execute(conn).await.map(|done| done.rows_affected())
+        })
+    };
+}
+
+pub(super) use {execute, read, within};
+
+/// A connection string that names no database this build can speak to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// The scheme is not one of ours.
+    #[error("the URL must start with sqlite: or postgres:")]
+    UnknownScheme,
+    /// The scheme needs a feature that is switched off.
+    #[error("this build has no support for it: enable the feature `{0}`")]
+    NotCompiledIn(&'static str),
+    /// The rest of it cannot be read.
+    #[error("the URL cannot be read")]
+    Unreadable,
+}
+
+impl Dialect {
+    /// The database that `url` names.
+    pub(super) fn of(url: &StoreUrl) -> Result<Self, UrlError> {
+        let scheme = url.expose().split(':').next().unwrap_or_default();
+        match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Ok(Self::Sqlite),
+            #[cfg(not(feature = "sqlite"))]
+            "sqlite" => Err(UrlError::NotCompiledIn("sqlite")),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Ok(Self::Postgres),
+            #[cfg(not(feature = "postgres"))]
+            "postgres" | "postgresql" => Err(UrlError::NotCompiledIn("postgres")),
+            _ => Err(UrlError::UnknownScheme),
+        }
+    }
+}
+
+/// How long a statement waits for another process that writes to the same SQLite file.
+#[cfg(feature = "sqlite")]
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The SQLite pools: readers, and the single connection of the writer.
+///
+/// In memory both are the same one connection, kept for ever: the database lives as long as it does.
+#[cfg(feature = "sqlite")]
+pub(super) async fn sqlite(options: &SqlOptions) -> Result<(SqlitePool, SqlitePool), super::OpenError> {
+    let url = options.url.expose();
+    let connect = SqliteConnectOptions::from_str(url)
+        .map_err(|_| UrlError::Unreadable)?
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full);
+    let pool = |size: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        let only = pool(1).min_connections(1).connect_with(connect).await.map_err(StoreError::from)?;
+        return Ok((only.clone(), only));
+    }
+    let writer = open_file(|| pool(1).connect_with(connect.clone().journal_mode(SqliteJournalMode::Wal))).await?;
+    let readers = pool(options.max_connections)
+        .connect_with(connect.pragma("query_only", "true"))
+        .await
+        .map_err(StoreError::from)?;
+    Ok((readers, writer))
+}
+
+/// Opens a file, patiently: switching it to WAL fails at once while another process does the same.
+#[cfg(feature = "sqlite")]
+async fn open_file<F>(connect: impl Fn() -> F) -> Result<SqlitePool, StoreError>
+where
+    F: Future<Output = sqlx::Result<SqlitePool>>,
+{
+    let pause = Duration::from_millis(20);
+    for _ in 0..BUSY_TIMEOUT.as_millis() / pause.as_millis() {
+        match connect().await {
+            Err(sqlx::Error::Database(error)) if error.message().contains("locked") => {
+                tokio::time::sleep(pause).await;
+            }
+            other => return other.map_err(StoreError::from),
+        }
+    }
+    connect().await.map_err(StoreError::from)
+}
+
+/// The PostgreSQL pool.
+#[cfg(feature = "postgres")]
+pub(super) async fn postgres(options: &SqlOptions) -> Result<PgPool, super::OpenError> {
+    let connect =
+        PgConnectOptions::from_str(options.url.expose()).map_err(|_| UrlError::Unreadable)?.application_name("authv2");
+    PgPoolOptions::new()
+        .max_connections(options.max_connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .connect_with(connect)
+        .await
+        .map_err(|error| StoreError::from(error).into())
+}

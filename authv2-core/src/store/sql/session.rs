@@ -1,0 +1,243 @@
+//! Sessions in SQL.
+
+use async_trait::async_trait;
+
+use super::{
+    SqlStore,
+    pool::{execute, read, within},
+    throttle::listed,
+    tx::Tx,
+};
+use crate::{
+    audit::Act,
+    changes::Change,
+    clock::Timestamp,
+    id::{SessionId, UserId},
+    secret::SecretHash,
+    store::{
+        NewSession, Opened, OverLimit, Rotated, Rotation, SessionRecord, SessionStore, StoreError, Touch, UserRecord,
+    },
+};
+
+/// A session joined with its user; their columns have different names.
+#[derive(sqlx::FromRow)]
+pub(super) struct SessionAndUser {
+    #[sqlx(flatten)]
+    pub(super) session: SessionRecord,
+    #[sqlx(flatten)]
+    pub(super) user: UserRecord,
+}
+
+impl SessionAndUser {
+    pub(super) fn into_pair(self) -> (SessionRecord, UserRecord) {
+        (self.session, self.user)
+    }
+}
+
+/// Notes the sign-in and locks the user's row, which is what makes limits hold under parallel sign-ins.
+const NOTE_SIGN_IN: &str = "UPDATE users
+    SET last_login_at = $2, password_hash = COALESCE($3, password_hash)
+    WHERE id = $1 AND status = 'active' AND ($4 IS NULL OR password_hash = $4)
+    RETURNING *";
+
+const COUNT_LIVE: &str = "SELECT count(*) FROM sessions
+    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2";
+
+const EVICT: &str = "UPDATE sessions SET revoked_at = $2 WHERE session_id IN (
+        SELECT session_id FROM sessions
+        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+        ORDER BY opened_at DESC, session_id DESC LIMIT 1000000 OFFSET $3)
+    RETURNING session_id";
+
+const INSERT: &str = "INSERT INTO sessions
+    (session_id, user_id, transport, cookie_hash, opened_at, auth_time, last_seen_at, expires_at, idle_expires_at, ip,
+     user_agent, amr, acr, org_id, store_id, risk)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+
+const REMEMBER_NETWORK: &str = "INSERT INTO known_networks (user_id, network, last_login_at) VALUES ($1, $2, $3)
+    ON CONFLICT (user_id, network) DO UPDATE SET last_login_at = excluded.last_login_at";
+
+const BY_ID: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE session_id = $1";
+
+const BY_COOKIE: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE cookie_hash = $1";
+
+const OF_USER: &str = "SELECT * FROM sessions
+    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+    ORDER BY opened_at DESC, session_id DESC";
+
+const REVOKE: &str = "UPDATE sessions SET revoked_at = $3
+    WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
+    RETURNING session_id";
+
+const REVOKE_ALL: &str = "UPDATE sessions SET revoked_at = $2
+    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+      AND ($3 IS NULL OR session_id <> $3)
+    RETURNING session_id";
+
+const TOUCH: &str = "UPDATE sessions
+    SET last_seen_at = CASE WHEN $2 > last_seen_at THEN $2 ELSE last_seen_at END,
+        idle_expires_at = CASE WHEN $3 > idle_expires_at THEN $3 ELSE idle_expires_at END
+    WHERE session_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2";
+
+#[async_trait]
+impl SessionStore for SqlStore {
+    async fn open_session(&self, session: NewSession, act: Act) -> Result<Opened, StoreError> {
+        self.write(move |tx| Box::pin(async move { tx.open_session(&session, &act).await })).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
+        let found: Option<SessionAndUser> = read!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool))?;
+        Ok(found.map(SessionAndUser::into_pair))
+    }
+
+    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
+        let found: Option<SessionAndUser> = read!(self, pool =>
+            sqlx::query_as(BY_COOKIE).bind(cookie.as_bytes().as_slice()).fetch_optional(pool))?;
+        Ok(found.map(SessionAndUser::into_pair))
+    }
+
+    async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
+        read!(self, pool => sqlx::query_as(OF_USER).bind(user).bind(now).fetch_all(pool))
+    }
+
+    async fn revoke_session(&self, user: UserId, session: SessionId, act: Act) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let ended: Option<(SessionId,)> = within!(tx, conn => sqlx::query_as(REVOKE)
+                    .bind(session)
+                    .bind(user)
+                    .bind(act.at)
+                    .fetch_optional(conn))?;
+                if ended.is_none() {
+                    return Ok(false);
+                }
+                tx.change(Change::SessionRevoked { session, user }, act.at).await?;
+                tx.record(&act).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    async fn revoke_sessions(&self, user: UserId, keep: Option<SessionId>, act: Act) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let ended = tx.revoke_all(user, keep, act.at).await?;
+                tx.record(&act).await?;
+                Ok(ended)
+            })
+        })
+        .await
+    }
+
+    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError> {
+        self.write(move |tx| Box::pin(async move { tx.rotate(&rotation, act).await })).await
+    }
+
+    async fn touch_sessions(&self, touches: Vec<Touch>) -> Result<(), StoreError> {
+        if touches.is_empty() {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            Box::pin(async move {
+                // In one order everywhere, so that two nodes that write the same sessions cannot block each other.
+                let mut touches = touches;
+                touches.sort_unstable_by_key(|touch| touch.session);
+                for touch in &touches {
+                    execute!(
+                        tx,
+                        sqlx::query(TOUCH).bind(touch.session).bind(touch.seen_at).bind(touch.idle_expires_at)
+                    )?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+impl Tx {
+    async fn open_session(&mut self, new: &NewSession, act: &Act) -> Result<Opened, StoreError> {
+        let session = &new.record;
+        let user: Option<UserRecord> = within!(self, conn => sqlx::query_as(NOTE_SIGN_IN)
+            .bind(session.user_id)
+            .bind(act.at)
+            .bind(&new.rehashed)
+            .bind(&new.verified_hash)
+            .fetch_optional(conn))?;
+        let Some(user) = user else { return Ok(Opened::Void) };
+        if !self.make_room(new, act.at).await? {
+            self.abandon();
+            return Ok(Opened::TooMany);
+        }
+        execute!(
+            self,
+            sqlx::query(INSERT)
+                .bind(session.id)
+                .bind(session.user_id)
+                .bind(session.transport.as_str())
+                .bind(new.cookie.as_ref().map(|hash| hash.as_bytes().as_slice()))
+                .bind(session.created_at)
+                .bind(session.auth_time)
+                .bind(session.last_seen_at)
+                .bind(session.expires_at)
+                .bind(session.idle_expires_at)
+                .bind(&session.ip)
+                .bind(&session.user_agent)
+                .bind(&session.amr)
+                .bind(&session.acr)
+                .bind(session.organization)
+                .bind(session.store)
+                .bind(session.risk.as_str())
+        )?;
+        if let Some(refresh) = &new.refresh {
+            self.insert_refresh(refresh, session.id, act.at).await?;
+        }
+        if let Some(network) = &new.network {
+            execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
+        }
+        for buckets in listed(&new.clear) {
+            self.clear_attempts(&buckets).await?;
+        }
+        self.record(act).await?;
+        Ok(Opened::New(user))
+    }
+
+    /// Keeps the limit of live sessions, the new one counted in. `false` if the policy is to refuse.
+    async fn make_room(&mut self, new: &NewSession, at: Timestamp) -> Result<bool, StoreError> {
+        let user = new.record.user_id;
+        match new.over_limit {
+            OverLimit::Reject => {
+                let (live,): (i64,) = within!(self, conn =>
+                    sqlx::query_as(COUNT_LIVE).bind(user).bind(at).fetch_one(conn))?;
+                Ok(live < i64::from(new.max_per_user))
+            }
+            OverLimit::EvictOldest => {
+                let room = i64::from(new.max_per_user.saturating_sub(1));
+                let evicted: Vec<(SessionId,)> = within!(self, conn =>
+                    sqlx::query_as(EVICT).bind(user).bind(at).bind(room).fetch_all(conn))?;
+                for (session,) in evicted {
+                    self.change(Change::SessionRevoked { session, user }, at).await?;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Ends every live session of `user` but `keep`; how many.
+    pub(super) async fn revoke_all(
+        &mut self,
+        user: UserId,
+        keep: Option<SessionId>,
+        at: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let ended: Vec<(SessionId,)> = within!(self, conn =>
+            sqlx::query_as(REVOKE_ALL).bind(user).bind(at).bind(keep).fetch_all(conn))?;
+        let mut count = 0;
+        for (session,) in ended {
+            self.change(Change::SessionRevoked { session, user }, at).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}

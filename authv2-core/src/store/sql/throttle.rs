@@ -1,0 +1,143 @@
+//! Counters of failed sign-ins in SQL.
+
+use async_trait::async_trait;
+
+use super::{
+    SqlStore,
+    dialect::LISTED,
+    pool::{execute, read, within},
+    tx::Tx,
+};
+use crate::{
+    audit::Act,
+    clock::Timestamp,
+    store::{Attempts, Bucket, BucketRule, SignInFacts, SignInQuery, StoreError, ThrottleStore, UserRecord},
+};
+
+const USER_AND_NETWORK: &str = "SELECT users.*, known.last_login_at AS known_at FROM users
+    LEFT JOIN known_networks known
+        ON known.user_id = users.id AND known.network = $2 AND known.last_login_at > $3
+    WHERE users.email_key = $1";
+
+const ATTEMPTS: &str = "SELECT bucket, count, window_start, blocked_until FROM login_throttle
+    WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+const CLEAR: &str = "DELETE FROM login_throttle
+    WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+const COUNT: &str = "INSERT INTO login_throttle (bucket, count, window_start, blocked_until, touched_at)
+    VALUES ($1, 1, $2, 0, $2)
+    ON CONFLICT (bucket) DO UPDATE SET
+        count = CASE WHEN login_throttle.window_start + $3 <= $2 THEN 1 ELSE login_throttle.count + 1 END,
+        window_start = CASE WHEN login_throttle.window_start + $3 <= $2 THEN $2 ELSE login_throttle.window_start END,
+        blocked_until = CASE WHEN login_throttle.window_start + $3 <= $2 THEN 0 ELSE login_throttle.blocked_until END,
+        touched_at = $2
+    RETURNING count";
+
+const BLOCK: &str = "UPDATE login_throttle SET blocked_until = $2 WHERE bucket = $1";
+
+#[derive(sqlx::FromRow)]
+struct AttemptsRow {
+    bucket: Vec<u8>,
+    count: i64,
+    window_start: Timestamp,
+    blocked_until: Timestamp,
+}
+
+impl TryFrom<AttemptsRow> for Attempts {
+    type Error = StoreError;
+
+    fn try_from(row: AttemptsRow) -> Result<Self, StoreError> {
+        let AttemptsRow { bucket, count, window_start, blocked_until } = row;
+        let bucket = bucket.try_into().map_err(|_| StoreError::corrupt("a counter's name has another length"))?;
+        Ok(Self { bucket, count, window_start, blocked_until })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct UserAndNetwork {
+    #[sqlx(flatten)]
+    user: UserRecord,
+    known_at: Option<Timestamp>,
+}
+
+/// Cuts `buckets` into lists as long as the statements' placeholders; the last is filled up with its first member.
+pub(super) fn listed(buckets: &[Bucket]) -> impl Iterator<Item = [Bucket; LISTED]> {
+    buckets.chunks(LISTED).filter_map(|chunk| {
+        let mut list = [*chunk.first()?; LISTED];
+        for (place, bucket) in list.iter_mut().zip(chunk) {
+            *place = *bucket;
+        }
+        Some(list)
+    })
+}
+
+#[async_trait]
+impl ThrottleStore for SqlStore {
+    async fn sign_in_facts(&self, query: SignInQuery) -> Result<SignInFacts, StoreError> {
+        let found: Option<UserAndNetwork> = read!(self, pool => sqlx::query_as(USER_AND_NETWORK)
+            .bind(&query.email_key)
+            .bind(query.network.as_deref().unwrap_or_default())
+            .bind(query.known_since)
+            .fetch_optional(pool))?;
+        let attempts = self.attempts(&query.buckets).await?;
+        let (user, known_at) = found.map_or((None, None), |found| (Some(found.user), found.known_at));
+        Ok(SignInFacts { user, known_network: known_at.is_some(), attempts })
+    }
+
+    async fn attempts(&self, buckets: &[Bucket]) -> Result<Vec<Attempts>, StoreError> {
+        let mut attempts = Vec::new();
+        for list in listed(buckets) {
+            let rows: Vec<AttemptsRow> = read!(self, pool => {
+                let mut query = sqlx::query_as(ATTEMPTS);
+                for bucket in &list {
+                    query = query.bind(bucket.as_slice());
+                }
+                query.fetch_all(pool)
+            })?;
+            for row in rows {
+                attempts.push(row.try_into()?);
+            }
+        }
+        Ok(attempts)
+    }
+
+    async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                // In one order everywhere, so that two nodes cannot block each other.
+                let mut buckets = buckets;
+                buckets.sort_unstable_by_key(|rule| rule.bucket);
+                for rule in &buckets {
+                    tx.count_attempt(rule, act.at).await?;
+                }
+                tx.record(&act).await
+            })
+        })
+        .await
+    }
+}
+
+impl Tx {
+    pub(super) async fn count_attempt(&mut self, rule: &BucketRule, at: Timestamp) -> Result<(), StoreError> {
+        let window = i64::try_from(rule.window.as_micros()).unwrap_or(i64::MAX);
+        let (count,): (i64,) = within!(self, conn => sqlx::query_as(COUNT)
+            .bind(rule.bucket.as_slice())
+            .bind(at)
+            .bind(window)
+            .fetch_one(conn))?;
+        let Some(wait) = rule.wait_after(count) else { return Ok(()) };
+        execute!(self, sqlx::query(BLOCK).bind(rule.bucket.as_slice()).bind(at + wait)).map(|_| ())
+    }
+
+    pub(super) async fn clear_attempts(&mut self, buckets: &[Bucket; LISTED]) -> Result<(), StoreError> {
+        execute!(self, {
+            let mut query = sqlx::query(CLEAR);
+            for bucket in buckets {
+                query = query.bind(bucket.as_slice());
+            }
+            query
+        })
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,182 @@
+//! A transaction: the work of one verb, its audit entry and its changes, committed together or not at all.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::oneshot;
+
+use super::{
+    SqlStore, Writes,
+    pool::{Conn, execute},
+};
+use crate::{
+    audit::{Act, Actor},
+    changes::Change,
+    clock::Timestamp,
+    store::StoreError,
+};
+
+/// A transaction in progress.
+pub(super) struct Tx {
+    pub(super) conn: Conn,
+    /// What this verb changed, to be published once it is committed.
+    changes: Vec<Change>,
+    /// The verb found that nothing is to be done after all.
+    abandoned: bool,
+}
+
+/// The work of one verb inside a transaction.
+pub(super) trait Work<T>:
+    for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static
+{
+}
+
+impl<T, F> Work<T> for F where F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static {}
+
+const RECORD_ACT: &str = "INSERT INTO audit
+    (id, at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const RECORD_CHANGE: &str = "INSERT INTO changes (at, kind, user_id, session_id) VALUES ($1, $2, $3, $4)";
+
+impl Tx {
+    pub(super) fn new(conn: Conn) -> Self {
+        Self { conn, changes: Vec::new(), abandoned: false }
+    }
+
+    /// Writes the audit entry of the act.
+    pub(super) async fn record(&mut self, act: &Act) -> Result<(), StoreError> {
+        let (kind, actor) = match act.actor {
+            Actor::User(id) => ("user", Some(id.to_string())),
+            Actor::Anonymous => ("anonymous", None),
+            Actor::System => ("system", None),
+        };
+        let ip = act.origin.ip.map(|ip| ip.to_string());
+        execute!(
+            self,
+            sqlx::query(RECORD_ACT)
+                .bind(act.id)
+                .bind(act.at)
+                .bind(act.action)
+                .bind(act.outcome.as_str())
+                .bind(kind)
+                .bind(actor)
+                .bind(act.target.as_deref())
+                .bind(ip)
+                .bind(act.origin.request_id.as_deref())
+                .bind(act.reason.as_deref())
+        )
+        .map(|_| ())
+    }
+
+    /// Writes a row of the change feed, and remembers the change for this node's own memory.
+    pub(super) async fn change(&mut self, change: Change, at: Timestamp) -> Result<(), StoreError> {
+        let (kind, user, session) = super::upkeep::columns_of(change);
+        execute!(self, sqlx::query(RECORD_CHANGE).bind(at).bind(kind).bind(user).bind(session))?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Undoes what the verb did so far: its answer stands, its writes do not.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+}
+
+/// One verb on its way through a transaction; the type of its answer is hidden from the queue.
+pub(super) trait Job: Send {
+    /// Does the work. `true` if its writes are to be kept.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, bool>;
+
+    /// Answers the caller once the commit is known to have worked or not. Applies the changes first.
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>, feed: &crate::changes::Feed);
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    answer: Option<Result<T, StoreError>>,
+    changes: Vec<Change>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send + 'static, F: Work<T>> Job for Pending<T, F> {
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, bool> {
+        async move {
+            let Some(work) = self.work.take() else { return false };
+            // A defect in one verb must not take the writer, and with it every other verb, down.
+            let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
+            let answer = done.unwrap_or_else(|_| Err(StoreError::unavailable("the write was given up")));
+            let changes = std::mem::take(&mut tx.changes);
+            let keep = answer.is_ok() && !std::mem::take(&mut tx.abandoned);
+            if keep {
+                self.changes = changes;
+            }
+            self.answer = Some(answer);
+            keep
+        }
+        .boxed()
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>, feed: &crate::changes::Feed) {
+        let answer = match (committed, self.answer) {
+            (Ok(()), Some(answer)) => {
+                feed.publish(&self.changes);
+                answer
+            }
+            (Ok(()), None) => Err(StoreError::unavailable("the write was not begun")),
+            (Err(error), _) => Err(error),
+        };
+        // The caller may have stopped waiting; what was committed stays.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl SqlStore {
+    /// Runs `work` in a transaction, to its commit even if the caller goes away, and applies its changes before it
+    /// answers.
+    pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Pending { work: Some(work), answer: None, changes: Vec::new(), reply });
+        match &self.writes {
+            #[cfg(feature = "sqlite")]
+            Writes::Queue(queue) => queue.submit(job)?,
+            #[cfg(feature = "postgres")]
+            Writes::Pool(pool) => {
+                let (pool, feed, retries) = (pool.clone(), self.feed.clone(), self.retries);
+                tokio::spawn(async move { alone(&pool, retries, job, &feed).await });
+            }
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("the writer has stopped")))
+    }
+}
+
+/// Runs one job in a PostgreSQL transaction of its own.
+#[cfg(feature = "postgres")]
+async fn alone(pool: &sqlx::PgPool, retries: u32, mut job: Box<dyn Job>, feed: &crate::changes::Feed) {
+    let mut tries = 0;
+    let begun = loop {
+        match pool.begin().await {
+            // Nothing was sent yet: a dead connection costs another try, not the request.
+            Err(error) if tries < retries && super::error::connection_lost(&error) => tries += 1,
+            other => break other,
+        }
+    };
+    let committed = match begun {
+        Err(error) => Err(error.into()),
+        Ok(transaction) => {
+            let mut tx = Tx::new(Conn::Postgres(transaction));
+            let keep = job.run(&mut tx).await;
+            match tx.conn {
+                Conn::Postgres(transaction) if keep => transaction.commit().await.map_err(StoreError::from),
+                Conn::Postgres(transaction) => {
+                    // The answer does not depend on it: an unfinished transaction has no effect.
+                    let _ = transaction.rollback().await;
+                    Ok(())
+                }
+                #[cfg(feature = "sqlite")]
+                Conn::Sqlite(_) => Ok(()),
+            }
+        }
+    };
+    job.finish(committed, feed);
+}

@@ -1,0 +1,137 @@
+//! Care of the database, and reading the feed's table and the audit trail.
+
+use async_trait::async_trait;
+
+use super::{
+    SqlStore, Writes,
+    pool::{Readers, execute, read},
+    tx::Tx,
+};
+use crate::{
+    changes::Change,
+    clock::Timestamp,
+    id::{SessionId, UserId},
+    store::{AuditRecord, ChangeRecord, PurgeBefore, StoreError, Upkeep},
+};
+
+/// How many rows of a kind one purge removes: bounds how long it holds the writer.
+const PURGE_IDLE: &str = "DELETE FROM sessions WHERE session_id IN
+    (SELECT session_id FROM sessions WHERE idle_expires_at < $1 LIMIT 1000)";
+const PURGE_REVOKED: &str = "DELETE FROM sessions WHERE session_id IN
+    (SELECT session_id FROM sessions WHERE revoked_at < $1 LIMIT 1000)";
+const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
+    (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000)";
+const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
+
+const CHANGES_AFTER: &str =
+    "SELECT seq, at, kind, user_id, session_id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2";
+
+const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason
+    FROM audit ORDER BY seq DESC LIMIT $1";
+
+/// How a change is spread over the columns of its row.
+pub(super) fn columns_of(change: Change) -> (&'static str, Option<UserId>, Option<SessionId>) {
+    match change {
+        Change::SessionRevoked { session, user } => ("session_revoked", Some(user), Some(session)),
+        Change::UserChanged { user } => ("user_changed", Some(user), None),
+        Change::SigningKeysChanged => ("signing_keys_changed", None, None),
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct ChangeRow {
+    seq: i64,
+    at: Timestamp,
+    kind: String,
+    user_id: Option<UserId>,
+    session_id: Option<SessionId>,
+}
+
+impl TryFrom<ChangeRow> for ChangeRecord {
+    type Error = StoreError;
+
+    fn try_from(row: ChangeRow) -> Result<Self, StoreError> {
+        let change = match (row.kind.as_str(), row.user_id, row.session_id) {
+            ("session_revoked", Some(user), Some(session)) => Change::SessionRevoked { session, user },
+            ("user_changed", Some(user), None) => Change::UserChanged { user },
+            ("signing_keys_changed", None, None) => Change::SigningKeysChanged,
+            _ => return Err(StoreError::corrupt("a change that cannot be read")),
+        };
+        Ok(Self { seq: row.seq, at: row.at, change })
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqlStore {
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        match &self.readers {
+            #[cfg(feature = "sqlite")]
+            Readers::Sqlite(_) => Ok(crate::clock::SystemClock::wall()),
+            #[cfg(feature = "postgres")]
+            Readers::Postgres(_) => {
+                let (micros,): (i64,) = read!(self, pool => sqlx::query_as(
+                    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+                ).fetch_one(pool))?;
+                Ok(Timestamp::from_micros(micros))
+            }
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let _: (String,) = read!(self, pool =>
+            sqlx::query_as("SELECT COALESCE((SELECT value FROM deployment LIMIT 1), '')").fetch_one(pool))?;
+        Ok(())
+    }
+
+    async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut gone = 0;
+                for (sql, before) in [
+                    (PURGE_IDLE, before.sessions),
+                    (PURGE_REVOKED, before.sessions),
+                    (PURGE_COUNTERS, before.counters),
+                    (PURGE_CHANGES, before.changes),
+                ] {
+                    gone += tx.affected(sql, before).await?;
+                }
+                Ok(gone)
+            })
+        })
+        .await
+    }
+
+    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError> {
+        let rows: Vec<ChangeRow> = read!(self, pool =>
+            sqlx::query_as(CHANGES_AFTER).bind(position).bind(i64::from(limit)).fetch_all(pool))?;
+        rows.into_iter().map(ChangeRecord::try_from).collect()
+    }
+
+    async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        read!(self, pool => sqlx::query_as(RECENT_AUDIT).bind(i64::from(limit)).fetch_all(pool))
+    }
+
+    async fn close(&self) {
+        match &self.writes {
+            #[cfg(feature = "sqlite")]
+            Writes::Queue(queue) => {
+                queue.close().await;
+                self.writer.close().await;
+            }
+            #[cfg(feature = "postgres")]
+            Writes::Pool(_) => {}
+        }
+        match &self.readers {
+            #[cfg(feature = "sqlite")]
+            Readers::Sqlite(pool) => pool.close().await,
+            #[cfg(feature = "postgres")]
+            Readers::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    async fn affected(&mut self, sql: &'static str, before: Timestamp) -> Result<u64, StoreError> {
+        execute!(self, sqlx::query(sql).bind(before))
+    }
+}

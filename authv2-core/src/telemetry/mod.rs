@@ -1,0 +1,26 @@
+//! The names of everything this crate measures and traces, in one place.
+//!
+//! Metrics go through the `metrics` facade, spans through `tracing`; what becomes of them is the application's
+//! choice. Labels come from closed sets only: no id, no e-mail, no token ever becomes one.
+
+/// Requests to the HTTP contract, by `route` (its pattern), `method` and `status`.
+pub const HTTP_REQUESTS: &str = "authv2_http_requests_total";
+/// Seconds from request head to response head, by `route`.
+pub const HTTP_SECONDS: &str = "authv2_http_request_duration_seconds";
+/// Authenticated requests, by `method` and `outcome`.
+pub const AUTHENTICATIONS: &str = "authv2_authentications_total";
+/// Access tokens refused, by `reason`.
+pub const TOKEN_REFUSALS: &str = "authv2_token_refusals_total";
+/// Sign-ins, by `outcome`.
+pub const LOGINS: &str = "authv2_logins_total";
+/// Uses of refresh tokens, by `outcome`.
+pub const REFRESHES: &str = "authv2_refreshes_total";
+/// Password hashes waiting or under way.
+pub const HASH_POOL_DEPTH: &str = "authv2_password_hash_pool_depth";
+/// Seconds a password verification or hash took, waiting included.
+pub const HASH_SECONDS: &str = "authv2_password_hash_duration_seconds";
+
+/// Counts one event under a name of this room.
+pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
+    metrics::counter!(name, label => value).increment(1);
+}

@@ -1,0 +1,30 @@
+//! Who calls, as [`AuthLayer`](crate::AuthLayer) leaves it in a request's extensions.
+
+use authv2_core::{AuthenticationService, Principal, Result, authentication::Requirement};
+
+/// Who makes this request: a principal, or nobody.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    service: AuthenticationService,
+    principal: Option<Principal>,
+}
+
+impl Caller {
+    pub(crate) fn new(service: AuthenticationService, principal: Option<Principal>) -> Self {
+        Self { service, principal }
+    }
+
+    /// The principal; none for an anonymous request.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// Whether the caller meets a requirement now.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn check(&self, requirement: Requirement) -> Result<()> {
+        requirement.check(self.principal(), self.service.now())
+    }
+}

@@ -1,0 +1,128 @@
+//! The layer that lets through only who meets a requirement.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use authv2_core::{
+    Error,
+    api::problem_response,
+    authentication::{RequestId, Requirement},
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::Caller;
+
+/// Makes [`Require`] services. There is no requirement that everybody meets: an empty one cannot be written.
+#[derive(Debug, Clone, Copy)]
+pub struct RequireLayer(Requirement);
+
+impl RequireLayer {
+    /// Lets through whoever has signed in.
+    #[must_use]
+    pub fn signed_in() -> Self {
+        Self(Requirement::SignedIn)
+    }
+
+    /// Lets through administrators of the whole deployment.
+    #[must_use]
+    pub fn platform_admin() -> Self {
+        Self(Requirement::PlatformAdmin)
+    }
+
+    /// Lets through whoever has signed in at most `max_age` ago; others are asked to do so again (RFC 9470).
+    #[must_use]
+    pub fn recent_auth(max_age: Duration) -> Self {
+        Self(Requirement::RecentAuth(max_age))
+    }
+}
+
+impl<S> Layer<S> for RequireLayer {
+    type Service = Require<S>;
+
+    fn layer(&self, inner: S) -> Require<S> {
+        Require { inner, requirement: self.0 }
+    }
+}
+
+/// Calls the inner service only for callers that meet the requirement.
+#[derive(Debug, Clone)]
+pub struct Require<S> {
+    inner: S,
+    requirement: Requirement,
+}
+
+impl<S, B, R> Service<Request<B>> for Require<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: From<Bytes>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = RequireFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let judged = match request.extensions().get::<Caller>() {
+            Some(caller) => caller.check(self.requirement),
+            None => Err(Error::missing_layer("RequireLayer stands outside of any AuthLayer")),
+        };
+        match judged {
+            Ok(()) => RequireFuture { outcome: Outcome::Inner { future: self.inner.call(request) } },
+            Err(error) => {
+                let id = request.extensions().get::<RequestId>().cloned();
+                let id = id.unwrap_or_else(|| RequestId::of(request.headers()));
+                let response = problem_response(&error, &id).map(R::from);
+                RequireFuture { outcome: Outcome::Refused { response: Some(response) } }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Require`].
+    pub struct RequireFuture<F, R> {
+        #[pin]
+        outcome: Outcome<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = OutcomeProjection]
+    enum Outcome<F, R> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response<R>> },
+    }
+}
+
+impl<F, R> fmt::Debug for RequireFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, R, E> Future for RequireFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<R>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().outcome.project() {
+            OutcomeProjection::Inner { future } => future.poll(cx),
+            // A future must not be polled after it was ready.
+            OutcomeProjection::Refused { response } => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
+        }
+    }
+}

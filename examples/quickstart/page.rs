@@ -1,0 +1,22 @@
+//! The page to try it in a browser.
+
+use authv2_core::secret::random_token;
+use axum::response::{Html, IntoResponse, Response};
+use http::{StatusCode, header};
+
+/// The page. Its one script carries a nonce, and nothing else may run.
+pub(crate) async fn show() -> Response {
+    let Ok(nonce) = random_token("") else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let nonce = nonce.expose();
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; connect-src 'self'; \
+         img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+    ];
+    (headers, Html(include_str!("page.html").replace("{nonce}", nonce))).into_response()
+}
