@@ -12,4 +12,5 @@ mod crash;
 mod http_robustness;
 mod jose_interop;
 mod page;
+mod store;
 mod wycheproof_jose;

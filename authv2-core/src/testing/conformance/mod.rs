@@ -35,8 +35,6 @@ mod hang_up;
 mod hang_up_verbs;
 mod limits;
 mod password;
-#[cfg(all(test, feature = "postgres"))]
-mod postgres;
 mod purge;
 mod races;
 mod refresh;
