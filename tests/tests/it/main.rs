@@ -11,6 +11,7 @@ mod browser;
 mod crash;
 mod http_robustness;
 mod jose_interop;
+mod layers;
 mod page;
 mod store;
 mod wycheproof_jose;
