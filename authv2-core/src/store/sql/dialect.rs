@@ -62,6 +62,16 @@ impl Dialect {
         }
     }
 
+    /// Counts the tables that hold the versions: one, or none where nothing was ever migrated.
+    pub(super) const fn migrations_table(self) -> &'static str {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'schema_migrations'",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('schema_migrations')",
+        }
+    }
+
     /// Takes the lock under which one process migrates, inside a transaction begun with [`Dialect::BEGIN_EXCLUSIVE`].
     pub(super) const fn migration_lock(self) -> Option<&'static str> {
         match self {
