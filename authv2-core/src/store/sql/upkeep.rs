@@ -17,6 +17,8 @@ use crate::{
 /// How many rows of a kind one purge removes: bounds how long it holds the writer.
 const PURGE_IDLE: &str = "DELETE FROM sessions WHERE session_id IN
     (SELECT session_id FROM sessions WHERE idle_expires_at < $1 LIMIT 1000)";
+const PURGE_ENDED: &str = "DELETE FROM sessions WHERE session_id IN
+    (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000)";
 const PURGE_REVOKED: &str = "DELETE FROM sessions WHERE session_id IN
     (SELECT session_id FROM sessions WHERE revoked_at < $1 LIMIT 1000)";
 const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
@@ -89,6 +91,7 @@ impl Upkeep for SqlStore {
                 let mut gone = 0;
                 for (sql, before) in [
                     (PURGE_IDLE, before.sessions),
+                    (PURGE_ENDED, before.sessions),
                     (PURGE_REVOKED, before.sessions),
                     (PURGE_COUNTERS, before.counters),
                     (PURGE_CHANGES, before.changes),

@@ -43,6 +43,7 @@ CREATE TABLE sessions (
 ) {strict};
 CREATE INDEX sessions_of_user ON sessions (user_id, opened_at);
 CREATE INDEX sessions_by_idle_end ON sessions (idle_expires_at);
+CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE INDEX sessions_by_revocation ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE TABLE refresh_tokens (
