@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod cli;
 mod crash;
 mod http_robustness;
 mod jose_interop;
