@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod contract;
 mod crash;
 mod http_robustness;
 mod jose_interop;
