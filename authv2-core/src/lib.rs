@@ -18,6 +18,8 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod user;
 
 pub use authentication::AuthenticationService;

@@ -85,6 +85,7 @@ type Authenticating = Pin<Box<dyn Future<Output = authv2_core::Result<Option<Pri
 impl<S, B, R> Service<Request<B>> for Auth<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: 'static,
     R: From<Bytes>,
 {
     type Response = Response<R>;
@@ -108,27 +109,10 @@ where
         let state = if is_preflight(&request) {
             State::Inner { future: inner.call(request) }
         } else {
-            let auth = self.layer.auth.clone();
-            let head = HeadOnly::of(&request);
-            let authenticating: Authenticating = Box::pin(async move { auth.authenticate(&head.0).await });
+            let authenticating: Authenticating = Box::pin(self.layer.auth.authenticate(&request));
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
         AuthFuture { state, id }
-    }
-}
-
-/// The head of a request without its body, to be read while the request itself waits.
-struct HeadOnly(Request<()>);
-
-impl HeadOnly {
-    fn of<B>(request: &Request<B>) -> Self {
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.headers_mut() = request.headers().clone();
-        if let Some(peer) = request.extensions().get::<authv2_core::authentication::Peer>() {
-            head.extensions_mut().insert(*peer);
-        }
-        Self(head)
     }
 }
 

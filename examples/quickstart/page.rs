@@ -9,7 +9,7 @@ pub(crate) async fn show() -> Response {
     let Ok(nonce) = random_token("") else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let nonce = nonce.expose();
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = [

@@ -6,7 +6,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{Read as _, Write as _, stderr},
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::Command,
@@ -67,7 +67,8 @@ impl Browser {
     pub async fn start_or_skip(test: &str) -> Result<Option<Self>, HarnessError> {
         match Self::start().await {
             Err(missing @ HarnessError::Missing { .. }) if env::var_os("AUTHV2_TEST_REQUIRE_BROWSER").is_none() => {
-                eprintln!("SKIPPED {test}: {missing}");
+                // Past the capture of `eprintln!`, which would swallow it: a test that did not run is no quiet success.
+                let _told = writeln!(stderr(), "SKIPPED {test}: {missing}");
                 Ok(None)
             }
             started => started.map(Some),

@@ -1,4 +1,5 @@
-//! What crosses crates: the services that the tests need, the server under test, and a browser to click through it.
+//! What crosses crates: the services that the tests need, the server under test, a browser to click through it, and the
+//! conformance shim.
 //!
 //! Every part starts what it needs on a free loopback port, in a directory of its own, and leaves nothing behind:
 //! not when a test fails, not when the test process is killed (see [`watchdog`]).

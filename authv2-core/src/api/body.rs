@@ -4,13 +4,15 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, stream::BoxStream};
 use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::BODY_MAX;
 use crate::error::{Code, Error, Result};
@@ -77,6 +79,12 @@ impl http_body::Body for Body {
     }
 }
 
+/// How much of a body that is too large is read before its connection is given up.
+const READ_MAX: usize = 1024 * 1024;
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a route takes as its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
@@ -99,22 +107,40 @@ where
     if takes == Takes::Nothing {
         return Ok(Bytes::new());
     }
-    let too_large = || Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes"));
-    // What announces itself as too large is refused unread.
-    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
-        return Err(too_large());
+    let may_be_left_out = takes == Takes::OptionalJson && body.is_end_stream();
+    let is_acceptable = may_be_left_out || is_json(headers);
+    let read = timeout(PATIENCE, collect(body, is_acceptable)).await;
+    let (kept, seen) = read.unwrap_or_else(|_| Err(Error::new(Code::MalformedRequest, "the body came too slowly")))?;
+    if seen > BODY_MAX {
+        return Err(Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes")));
     }
-    let is_json = is_json(headers);
-    let certainly_empty = body.is_end_stream();
-    if !is_json && !(takes == Takes::OptionalJson && certainly_empty) {
+    if !is_acceptable {
         return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
-    let read = std::pin::pin!(Limited::new(body, BODY_MAX)).collect().await;
-    match read {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Error::new(Code::MalformedRequest, "the body broke off")),
+    Ok(kept)
+}
+
+/// The body as far as it is of use, and how long it was as far as that was looked at.
+async fn collect<B>(body: B, of_use: bool) -> Result<(Bytes, usize)>
+where
+    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+{
+    let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
+    let mut body = std::pin::pin!(body);
+    // A connection that is closed on unread data may lose our answer on its way: somewhat too large a body is read to
+    // its end, and forgotten.
+    while seen <= READ_MAX
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| Error::new(Code::MalformedRequest, "the body broke off"))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        let length = data.remaining();
+        seen = seen.saturating_add(length);
+        if seen <= BODY_MAX && of_use {
+            kept.extend_from_slice(&data.copy_to_bytes(length));
+        }
     }
+    Ok((kept.freeze(), seen))
 }
 
 /// `application/json`, whatever its parameters say short of another charset than UTF-8.

@@ -91,6 +91,7 @@ impl Act {
 
     /// Names what was acted on.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "targets are ids, small and `Copy`")]
     pub fn on(mut self, target: impl ToString) -> Self {
         self.target = Some(target.to_string());
         self

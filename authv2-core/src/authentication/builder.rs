@@ -12,7 +12,7 @@ use super::{
 use crate::{
     changes::{Change, Feed, Listener},
     clock::{Clock, SystemClock},
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, Profile},
     jwt::{JwtService, KeyRingError},
     master_key::MasterKeyError,
     session::SessionService,
@@ -111,6 +111,9 @@ impl Builder {
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
         let Self { config, clock, store } = self;
         config.validate()?;
+        if config.profile == Profile::Development {
+            tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
+        }
         for setting in &config.unused {
             tracing::warn!(setting, "this setting has no effect in this version");
         }

@@ -86,6 +86,10 @@ pub(super) async fn signing_keys(
 ) -> Result<Vec<SigningKeyRecord>, StartError> {
     let keys = store.signing_keys().await?;
     if !keys.is_empty() {
+        let alg = config.tokens.alg.as_str();
+        if !keys.iter().any(|key| key.alg == alg) {
+            tracing::warn!(alg, "tokens.alg: this store has signing keys of other algorithms, which go on signing");
+        }
         return Ok(keys);
     }
     let now = clock.now();

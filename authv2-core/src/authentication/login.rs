@@ -122,15 +122,32 @@ impl AuthenticationService {
             network: network.map(|network| network.to_string()),
             clear: attempt.clear,
         };
-        match self.0.sessions.open(sign_in, origin).await {
+        let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
+            // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
+            Err(SessionError::Void) => self.open_again(sign_in, &login.password, origin).await,
+            other => other.map_err(Error::from),
+        };
+        match opened {
             Ok(opened) => self.signed_in(opened),
             Err(error) => {
-                if matches!(error, SessionError::TooMany) {
+                if error.code() == Code::TooManySessions {
                     let act = self.failed_login(Some(&user), origin, "too_many_sessions");
                     self.0.store.count_failure(Vec::new(), act).await?;
                 }
-                Err(error.into())
+                Err(error)
             }
+        }
+    }
+
+    /// Judges the password once more, by the account as it is now.
+    async fn open_again(&self, sign_in: SignIn, password: &Secret, origin: &Origin) -> Result<OpenedSession> {
+        let user = self.0.store.user(sign_in.user).await?;
+        match self.0.users.check_password(user.as_ref(), password.expose()).await? {
+            PasswordCheck::Right { rehashed } => {
+                let verified_hash = user.and_then(|user| user.password_hash);
+                Ok(self.0.sessions.open(SignIn { verified_hash, rehashed, ..sign_in }, origin).await?)
+            }
+            PasswordCheck::Wrong => Err(SessionError::Void.into()),
         }
     }
 

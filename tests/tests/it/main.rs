@@ -12,5 +12,7 @@ mod contract;
 mod crash;
 mod http_robustness;
 mod jose_interop;
+mod layers;
 mod page;
+mod store;
 mod wycheproof_jose;

@@ -1,4 +1,5 @@
 //! Tests of the whole room: defaults and sources here, refusals and the settings one by one below.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod every_setting;
 mod refusals;

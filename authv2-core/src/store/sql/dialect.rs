@@ -1,5 +1,7 @@
 //! Everything in which the two databases differ. All other SQL is the same text for both.
 
+use super::{refresh, session};
+
 /// A database that this store speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -7,6 +9,16 @@ pub(super) enum Dialect {
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres,
+}
+
+/// Statements that one database needs to say more about: SQLite has one writer and locks nothing less than that.
+pub(super) struct Texts {
+    /// Notes the use of a session unless somebody else is at its row.
+    pub(super) touch_if_free: &'static str,
+    /// Reads a user's id and keeps its row.
+    pub(super) lock_user: &'static str,
+    /// Reads a refresh token and keeps its session's row.
+    pub(super) presented: &'static str,
 }
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
@@ -59,6 +71,23 @@ impl Dialect {
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
             ],
+        }
+    }
+
+    pub(super) const fn texts(self) -> Texts {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => Texts {
+                touch_if_free: session::TOUCH,
+                lock_user: "SELECT id FROM users WHERE id = $1",
+                presented: refresh::PRESENTED,
+            },
+            #[cfg(feature = "postgres")]
+            Self::Postgres => Texts {
+                touch_if_free: session::TOUCH_IF_FREE,
+                lock_user: "SELECT id FROM users WHERE id = $1 FOR UPDATE",
+                presented: refresh::PRESENTED_AND_LOCKED,
+            },
         }
     }
 

@@ -20,13 +20,22 @@ use crate::{
 const INSERT: &str = "INSERT INTO refresh_tokens (hash, session_id, issued_at) VALUES ($1, $2, $3)";
 
 /// The token, whether its successor was used, its session and its user.
-const PRESENTED: &str =
-    "SELECT token.consumed_at, token.salt, next.consumed_at AS successor_consumed_at, sessions.*, users.*
+macro_rules! presented {
+    () => {
+        "SELECT token.consumed_at, token.salt, next.consumed_at AS successor_consumed_at, sessions.*, users.*
     FROM refresh_tokens token
     JOIN sessions ON sessions.session_id = token.session_id
     JOIN users ON users.id = sessions.user_id
     LEFT JOIN refresh_tokens next ON next.hash = token.successor
-    WHERE token.hash = $1";
+    WHERE token.hash = $1"
+    };
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) const PRESENTED: &str = presented!();
+/// The session is locked before its tokens, as it is where it goes with them.
+#[cfg(feature = "postgres")]
+pub(super) const PRESENTED_AND_LOCKED: &str = concat!(presented!(), " FOR UPDATE OF sessions");
 
 const CONSUME: &str = "UPDATE refresh_tokens SET consumed_at = $2, salt = $3, successor = $4
     WHERE hash = $1 AND consumed_at IS NULL";
@@ -100,7 +109,8 @@ impl Tx {
     }
 
     async fn presented(&mut self, rotation: &Rotation) -> Result<Option<Presented>, StoreError> {
-        within!(self, conn => sqlx::query_as(PRESENTED)
+        let sql = self.texts().presented;
+        within!(self, conn => sqlx::query_as(sql)
             .bind(rotation.presented.as_bytes().as_slice())
             .fetch_optional(conn))
     }

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::{
     SqlStore,
     pool::{execute, read, within},
-    throttle::listed,
     tx::Tx,
 };
 use crate::{
@@ -74,10 +73,19 @@ const REVOKE_ALL: &str = "UPDATE sessions SET revoked_at = $2
       AND ($3 IS NULL OR session_id <> $3)
     RETURNING session_id";
 
-const TOUCH: &str = "UPDATE sessions
-    SET last_seen_at = CASE WHEN $2 > last_seen_at THEN $2 ELSE last_seen_at END,
-        idle_expires_at = CASE WHEN $3 > idle_expires_at THEN $3 ELSE idle_expires_at END
-    WHERE session_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2";
+macro_rules! touch {
+    () => {
+        "UPDATE sessions
+        SET last_seen_at = CASE WHEN $2 > last_seen_at THEN $2 ELSE last_seen_at END,
+            idle_expires_at = CASE WHEN $3 > idle_expires_at THEN $3 ELSE idle_expires_at END
+        WHERE revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2 AND session_id = "
+    };
+}
+
+pub(super) const TOUCH: &str = concat!(touch!(), "$1");
+#[cfg(feature = "postgres")]
+pub(super) const TOUCH_IF_FREE: &str =
+    concat!(touch!(), "(SELECT session_id FROM sessions WHERE session_id = $1 FOR UPDATE SKIP LOCKED)");
 
 #[async_trait]
 impl SessionStore for SqlStore {
@@ -122,6 +130,7 @@ impl SessionStore for SqlStore {
     async fn revoke_sessions(&self, user: UserId, keep: Option<SessionId>, act: Act) -> Result<u64, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
+                tx.lock_user(user).await?;
                 let ended = tx.revoke_all(user, keep, act.at).await?;
                 tx.record(&act).await?;
                 Ok(ended)
@@ -140,14 +149,11 @@ impl SessionStore for SqlStore {
         }
         self.write(move |tx| {
             Box::pin(async move {
-                // In one order everywhere, so that two nodes that write the same sessions cannot block each other.
-                let mut touches = touches;
-                touches.sort_unstable_by_key(|touch| touch.session);
+                // One alone may wait for its row. Many must not: they hold the rows before it meanwhile, and what they
+                // say is statistics, told again at the next use.
+                let sql = if touches.len() == 1 { TOUCH } else { tx.texts().touch_if_free };
                 for touch in &touches {
-                    execute!(
-                        tx,
-                        sqlx::query(TOUCH).bind(touch.session).bind(touch.seen_at).bind(touch.idle_expires_at)
-                    )?;
+                    execute!(tx, sqlx::query(sql).bind(touch.session).bind(touch.seen_at).bind(touch.idle_expires_at))?;
                 }
                 Ok(())
             })
@@ -196,9 +202,7 @@ impl Tx {
         if let Some(network) = &new.network {
             execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
         }
-        for buckets in listed(&new.clear) {
-            self.clear_attempts(&buckets).await?;
-        }
+        self.clear_attempts(&new.clear).await?;
         self.record(act).await?;
         Ok(Opened::New(user))
     }
@@ -224,7 +228,15 @@ impl Tx {
         }
     }
 
-    /// Ends every live session of `user` but `keep`; how many.
+    /// Locks a user's row. Verbs that touch several sessions of a user do so under it, or under an update of the row,
+    /// so that two of them cannot wait for each other.
+    async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
+        let sql = self.texts().lock_user;
+        let _: Option<(UserId,)> = within!(self, conn => sqlx::query_as(sql).bind(user).fetch_optional(conn))?;
+        Ok(())
+    }
+
+    /// Ends every live session of `user` but `keep`; how many. Under the lock of the user's row.
     pub(super) async fn revoke_all(
         &mut self,
         user: UserId,

@@ -22,19 +22,17 @@ const USER_AND_NETWORK: &str = "SELECT users.*, known.last_login_at AS known_at 
 const ATTEMPTS: &str = "SELECT bucket, count, window_start, blocked_until FROM login_throttle
     WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-const CLEAR: &str = "DELETE FROM login_throttle
-    WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const CLEAR: &str = "DELETE FROM login_throttle WHERE bucket = $1";
 
 const COUNT: &str = "INSERT INTO login_throttle (bucket, count, window_start, blocked_until, touched_at)
     VALUES ($1, 1, $2, 0, $2)
     ON CONFLICT (bucket) DO UPDATE SET
         count = CASE WHEN login_throttle.window_start + $3 <= $2 THEN 1 ELSE login_throttle.count + 1 END,
         window_start = CASE WHEN login_throttle.window_start + $3 <= $2 THEN $2 ELSE login_throttle.window_start END,
-        blocked_until = CASE WHEN login_throttle.window_start + $3 <= $2 THEN 0 ELSE login_throttle.blocked_until END,
         touched_at = $2
     RETURNING count";
 
-const BLOCK: &str = "UPDATE login_throttle SET blocked_until = $2 WHERE bucket = $1";
+const BLOCK: &str = "UPDATE login_throttle SET blocked_until = $2 WHERE bucket = $1 AND blocked_until < $2";
 
 #[derive(sqlx::FromRow)]
 struct AttemptsRow {
@@ -62,7 +60,7 @@ struct UserAndNetwork {
 }
 
 /// Cuts `buckets` into lists as long as the statements' placeholders; the last is filled up with its first member.
-pub(super) fn listed(buckets: &[Bucket]) -> impl Iterator<Item = [Bucket; LISTED]> {
+fn listed(buckets: &[Bucket]) -> impl Iterator<Item = [Bucket; LISTED]> {
     buckets.chunks(LISTED).filter_map(|chunk| {
         let mut list = [*chunk.first()?; LISTED];
         for (place, bucket) in list.iter_mut().zip(chunk) {
@@ -105,12 +103,7 @@ impl ThrottleStore for SqlStore {
     async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                // In one order everywhere, so that two nodes cannot block each other.
-                let mut buckets = buckets;
-                buckets.sort_unstable_by_key(|rule| rule.bucket);
-                for rule in &buckets {
-                    tx.count_attempt(rule, act.at).await?;
-                }
+                tx.count_attempts(&buckets, act.at).await?;
                 tx.record(&act).await
             })
         })
@@ -119,7 +112,17 @@ impl ThrottleStore for SqlStore {
 }
 
 impl Tx {
-    pub(super) async fn count_attempt(&mut self, rule: &BucketRule, at: Timestamp) -> Result<(), StoreError> {
+    /// Counts an attempt on each counter, in one order everywhere, so that two nodes cannot block each other.
+    pub(super) async fn count_attempts(&mut self, rules: &[BucketRule], at: Timestamp) -> Result<(), StoreError> {
+        let mut rules: Vec<&BucketRule> = rules.iter().collect();
+        rules.sort_unstable_by_key(|rule| rule.bucket);
+        for rule in rules {
+            self.count_attempt(rule, at).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_attempt(&mut self, rule: &BucketRule, at: Timestamp) -> Result<(), StoreError> {
         let window = i64::try_from(rule.window.as_micros()).unwrap_or(i64::MAX);
         let (count,): (i64,) = within!(self, conn => sqlx::query_as(COUNT)
             .bind(rule.bucket.as_slice())
@@ -130,14 +133,13 @@ impl Tx {
         execute!(self, sqlx::query(BLOCK).bind(rule.bucket.as_slice()).bind(at + wait)).map(|_| ())
     }
 
-    pub(super) async fn clear_attempts(&mut self, buckets: &[Bucket; LISTED]) -> Result<(), StoreError> {
-        execute!(self, {
-            let mut query = sqlx::query(CLEAR);
-            for bucket in buckets {
-                query = query.bind(bucket.as_slice());
-            }
-            query
-        })
-        .map(|_| ())
+    /// Removes counters, in the same order.
+    pub(super) async fn clear_attempts(&mut self, buckets: &[Bucket]) -> Result<(), StoreError> {
+        let mut buckets = buckets.to_vec();
+        buckets.sort_unstable();
+        for bucket in buckets {
+            execute!(self, sqlx::query(CLEAR).bind(bucket.as_slice()))?;
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     SqlStore, Writes,
+    dialect::{Dialect, Texts},
     pool::{Conn, execute},
 };
 use crate::{
@@ -77,6 +78,16 @@ impl Tx {
         Ok(())
     }
 
+    /// The statements in which the databases differ.
+    pub(super) fn texts(&self) -> Texts {
+        match &self.conn {
+            #[cfg(feature = "sqlite")]
+            Conn::Sqlite(_) => Dialect::Sqlite.texts(),
+            #[cfg(feature = "postgres")]
+            Conn::Postgres(_) => Dialect::Postgres.texts(),
+        }
+    }
+
     /// Undoes what the verb did so far: its answer stands, its writes do not.
     pub(super) fn abandon(&mut self) {
         self.abandoned = true;
@@ -106,8 +117,9 @@ impl<T: Send + 'static, F: Work<T>> Job for Pending<T, F> {
             // A defect in one verb must not take the writer, and with it every other verb, down.
             let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
             let answer = done.unwrap_or_else(|_| Err(StoreError::unavailable("the write was given up")));
-            let changes = std::mem::take(&mut tx.changes);
-            let keep = answer.is_ok() && !std::mem::take(&mut tx.abandoned);
+            // Taken whatever the answer is: the next job of the group begins with neither.
+            let (changes, abandoned) = (std::mem::take(&mut tx.changes), std::mem::take(&mut tx.abandoned));
+            let keep = answer.is_ok() && !abandoned;
             if keep {
                 self.changes = changes;
             }

@@ -172,9 +172,7 @@ impl Tx {
                 Ok(Created::New(user))
             }
             None => {
-                for rule in &user.count_if_taken {
-                    self.count_attempt(rule, act.at).await?;
-                }
+                self.count_attempts(&user.count_if_taken, act.at).await?;
                 self.record(&Act { target: None, ..act }.ended(Outcome::Failure, "email_taken")).await?;
                 Ok(Created::EmailTaken)
             }

@@ -43,6 +43,7 @@ CREATE TABLE sessions (
 ) {strict};
 CREATE INDEX sessions_of_user ON sessions (user_id, opened_at);
 CREATE INDEX sessions_by_idle_end ON sessions (idle_expires_at);
+CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE INDEX sessions_by_revocation ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE TABLE refresh_tokens (
@@ -63,6 +64,7 @@ CREATE TABLE known_networks (
     last_login_at {bigint} NOT NULL,
     PRIMARY KEY (user_id, network)
 ) {strict};
+CREATE INDEX known_networks_by_age ON known_networks (last_login_at);
 
 CREATE TABLE login_throttle (
     bucket {bytes} NOT NULL PRIMARY KEY,

@@ -1,0 +1,98 @@
+//! The changes table: what the verbs did, in order, for the nodes that were not there.
+
+use super::{
+    Case,
+    act::{act, at, hash_of, new_user, rotation},
+    deployment::new_key,
+    room,
+    world::{World, done, revoked},
+};
+use crate::{
+    changes::Change,
+    id::{SessionId, UserId},
+    store::{NewSession, OverLimit, UserStatus},
+};
+
+pub(super) const CASES: &[Case] = room!["changes":
+    holds_what_the_verbs_published_in_order,
+    holds_nothing_for_verbs_that_changed_nothing,
+    is_read_in_portions_from_a_position,
+];
+
+async fn holds_what_the_verbs_published_in_order(world: World) {
+    let store = world.store();
+    let (ada, bob) = (world.user("ada").await.id, world.user("bob").await.id);
+    world.news();
+    let (first, second) = (world.sign_in(ada, at(1)).await, world.sign_in(ada, at(2)).await);
+    assert!(store.revoke_session(ada, first.id, act("session.revoked", at(3))).await.unwrap());
+    let third =
+        NewSession { max_per_user: 1, over_limit: OverLimit::EvictOldest, ..super::act::new_session(ada, at(4)) };
+    let third = world.open(third).await;
+    let (current, new) = (Some(hash_of("ada").0), hash_of("new").0);
+    done(store.change_password(ada, current, new, Some(third.id), act("user.password", at(5))).await.unwrap());
+    assert_eq!(store.revoke_sessions(ada, None, act("session.revoked_all", at(6))).await.unwrap(), 1);
+    let his = world.sign_in(bob, at(7)).await;
+    for second in [8, 30] {
+        store.rotate_refresh(rotation(his.refresh), act("session.refreshed", at(second))).await.unwrap();
+    }
+    done(store.set_status(bob, UserStatus::Disabled, None, act("user.disabled", at(31))).await.unwrap());
+    store.found_signing_keys(new_key("kid"), act("signing_key.created", at(32))).await.unwrap();
+    assert!(store.delete_user(ada, act("user.deleted", at(33))).await.unwrap());
+
+    let expected = [
+        (at(3), revoked(first.id, ada)),
+        (at(4), revoked(second.id, ada)),
+        (at(5), Change::UserChanged { user: ada }),
+        (at(6), revoked(third.id, ada)),
+        (at(30), revoked(his.id, bob)),
+        (at(31), Change::UserChanged { user: bob }),
+        (at(32), Change::SigningKeysChanged),
+        (at(33), Change::UserChanged { user: ada }),
+    ];
+    let rows = world.change_rows().await;
+    assert_eq!(rows.iter().map(|row| (row.at, row.change)).collect::<Vec<_>>(), expected);
+    assert!(rows.windows(2).all(|pair| pair[0].seq < pair[1].seq), "{rows:?}");
+    assert_eq!(world.news(), expected.map(|(_, change)| change), "the table and the feed tell the same in one order");
+}
+
+async fn holds_nothing_for_verbs_that_changed_nothing(world: World) {
+    let store = world.store();
+    let user = world.user("ada").await;
+    let session = world.sign_in(user.id, at(1)).await;
+    let before = world.change_rows().await;
+    let nobody = UserId::new();
+    store.create_user(new_user("ada"), act("a", at(2))).await.unwrap();
+    let disabled = UserStatus::Disabled;
+    store.set_status(user.id, disabled, Some(user.version + 7), act("a", at(2))).await.unwrap();
+    store.set_status(nobody, disabled, None, act("a", at(2))).await.unwrap();
+    let (wrong, new) = (Some(hash_of("wrong").0), hash_of("new").0);
+    store.change_password(user.id, wrong, new, None, act("a", at(2))).await.unwrap();
+    store.delete_user(nobody, act("a", at(2))).await.unwrap();
+    store.revoke_session(nobody, session.id, act("a", at(2))).await.unwrap();
+    store.revoke_session(user.id, SessionId::new(), act("a", at(2))).await.unwrap();
+    store.revoke_sessions(user.id, Some(session.id), act("a", at(2))).await.unwrap();
+    store.open_session(super::act::new_session(nobody, at(2)), act("a", at(2))).await.unwrap();
+    assert_eq!(world.change_rows().await, before);
+}
+
+async fn is_read_in_portions_from_a_position(world: World) {
+    let user = world.user("ada").await.id;
+    let mut sessions = Vec::new();
+    for second in 0..7 {
+        let session = world.sign_in(user, at(second)).await.id;
+        assert!(world.store().revoke_session(user, session, act("session.revoked", at(second))).await.unwrap());
+        sessions.push(revoked(session, user));
+    }
+    let rows = world.change_rows().await;
+    assert_eq!(rows.iter().map(|row| row.change).collect::<Vec<_>>(), sessions);
+    let (mut position, mut read) = (rows[0].seq, vec![rows[0].clone()]);
+    loop {
+        let portion = world.store().changes_after(position, 4).await.unwrap();
+        assert!(portion.len() <= 4);
+        let Some(last) = portion.last() else { break };
+        position = last.seq;
+        read.extend(portion);
+    }
+    assert_eq!(read, rows);
+    assert_eq!(world.store().changes_after(i64::MAX, 4).await.unwrap(), []);
+}

@@ -1,0 +1,195 @@
+//! The store conformance suite: the behaviours that every backend of [`Store`](crate::store::Store) shares.
+//!
+//! A backend's test is a constructor and one call. Each case gets a fresh store, and a failure names its case:
+//!
+//! ```ignore
+//! struct Embedded;
+//!
+//! #[async_trait]
+//! impl Backend for Embedded {
+//!     async fn fresh(&self) -> Fixture { /* an empty, migrated store and the feed it publishes to */ }
+//! }
+//!
+//! #[tokio::test(flavor = "multi_thread")]
+//! async fn conforms() {
+//!     conformance::all(&Embedded).await;
+//! }
+//! ```
+//!
+//! Decorators (caches, breakers) are backends too and pass the same suite. Run it on a multi-threaded runtime with
+//! real time: on a single thread the parallel cases are weaker, and paused time breaks their deadlines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the suite is test code: a panic is how a case reports a violated behaviour"
+)]
+
+mod account;
+mod act;
+mod audit;
+mod changes;
+mod deployment;
+mod hang_up;
+mod hang_up_verbs;
+mod limits;
+mod password;
+mod purge;
+mod races;
+mod refresh;
+mod refresh_model;
+mod session;
+mod sign_in;
+#[cfg(all(test, feature = "sqlite"))]
+mod sqlite;
+mod storm;
+mod text;
+mod throttle;
+mod world;
+
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use self::world::World;
+use crate::{changes::Feed, store::SharedStore};
+
+/// How long a case may take. Generous: it is there so that a deadlock fails instead of hanging the test run.
+const CASE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a backend is tested with: a store that holds nothing yet, and the feed that it publishes to.
+#[derive(Debug)]
+pub struct Fixture {
+    /// The store: migrated, empty, used by nobody else.
+    pub store: SharedStore,
+    /// The feed that the store applies its committed changes to.
+    pub feed: Feed,
+}
+
+/// A backend under test: makes stores.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// A fresh store, sharing nothing with those made before. May panic where it cannot be made.
+    async fn fresh(&self) -> Fixture;
+}
+
+/// One behaviour.
+#[derive(Clone, Copy)]
+pub struct Case {
+    name: &'static str,
+    check: fn(World) -> BoxFuture<'static, ()>,
+}
+
+impl Case {
+    /// Its name: the subject, then the behaviour.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Checks the behaviour on a fresh store of `backend`, which is closed afterwards.
+    ///
+    /// # Panics
+    /// When the backend behaves otherwise, or not within two minutes.
+    pub async fn run(&self, backend: &dyn Backend) {
+        let fixture = backend.fresh().await;
+        let store = fixture.store.clone();
+        let checked = async {
+            let world = World::over(fixture).await;
+            (self.check)(world.clone()).await;
+            world.expect_feed_and_table_to_agree().await;
+        };
+        match tokio::time::timeout(CASE_DEADLINE, checked).await {
+            Ok(()) => store.close().await,
+            Err(_) => panic!("{} did not finish within {CASE_DEADLINE:?}", self.name),
+        }
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
+    }
+}
+
+/// Lists the cases of a room under the names of their functions.
+macro_rules! room {
+    ($room:literal: $($case:ident),+ $(,)?) => {
+        &[$($crate::testing::conformance::Case {
+            name: concat!($room, "::", stringify!($case)),
+            check: |world| Box::pin($case(world)),
+        }),+]
+    };
+}
+use room;
+
+/// Every case of the suite, in the order in which [`all`] runs them.
+pub fn cases() -> impl Iterator<Item = Case> {
+    let rooms: [&[Case]; 15] = [
+        account::CASES,
+        password::CASES,
+        sign_in::CASES,
+        limits::CASES,
+        session::CASES,
+        refresh::CASES,
+        refresh_model::CASES,
+        races::CASES,
+        storm::CASES,
+        throttle::CASES,
+        deployment::CASES,
+        changes::CASES,
+        audit::CASES,
+        purge::CASES,
+        text::CASES,
+    ];
+    rooms.into_iter().flatten().chain(hang_up::CASES).copied()
+}
+
+/// Checks every behaviour on `backend`, each on a fresh store, going on after failures.
+///
+/// # Panics
+/// At the end, naming the cases that failed and why, if any did.
+pub async fn all(backend: &dyn Backend) {
+    let mut failures = Vec::new();
+    let mut count = 0_usize;
+    for case in cases() {
+        count += 1;
+        if let Err(panic) = AssertUnwindSafe(case.run(backend)).catch_unwind().await {
+            failures.push(format!("{}: {}", case.name, message(panic.as_ref())));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {count} cases failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Checks the one behaviour called `name`, for looking into a failure.
+///
+/// # Panics
+/// When there is no such case, or the backend fails it.
+pub async fn one(backend: &dyn Backend, name: &str) {
+    match cases().find(|case| case.name == name) {
+        Some(case) => case.run(backend).await,
+        None => panic!("there is no case called {name}"),
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "a panic without a message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_cases_share_a_name() {
+        let mut seen = HashSet::new();
+        assert!(super::cases().all(|case| seen.insert(case.name())));
+    }
+}
