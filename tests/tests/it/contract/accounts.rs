@@ -212,7 +212,7 @@ async fn logout_needs_no_body_and_no_content_type() {
 
 #[tokio::test]
 async fn a_refresh_token_signs_out_with_an_expired_access_token_or_none() {
-    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "1")).await;
+    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "2")).await;
     let api = &deployment.api;
     register(api, ADA).await;
     let (first, second, witness) = (sign_in(api, ADA).await, sign_in(api, ADA).await, sign_in(api, ADA).await);
@@ -220,7 +220,7 @@ async fn a_refresh_token_signs_out_with_an_expired_access_token_or_none() {
     assert_eq!(answer.status, 204, "{}", answer.text);
     assert_problem(&refresh(api, &first.refresh).await, 401, "invalid_refresh_token");
 
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2050)).await;
     assert_problem(&post(api, "/auth/logout", &second.access, json!({})).await, 401, "invalid_token");
     let answer = post(api, "/auth/logout", &second.access, json!({"refresh_token": second.refresh})).await;
     assert_eq!(answer.status, 204, "{}", answer.text);

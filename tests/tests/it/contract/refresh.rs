@@ -142,12 +142,12 @@ async fn refuses_what_is_no_refresh_token() {
 
 #[tokio::test]
 async fn a_refresh_token_is_no_access_token_and_is_taken_beside_an_expired_one() {
-    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "1")).await;
+    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "2")).await;
     let api = &deployment.api;
     register(api, ADA).await;
     let tokens = sign_in(api, ADA).await;
     assert!(!is_live(api, &tokens.refresh).await);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(2050)).await;
     assert!(!is_live(api, &tokens.access).await);
     let renewed = post(api, "/auth/refresh", &tokens.access, json!({"refresh_token": tokens.refresh})).await;
     assert_eq!(Tokens::of(&renewed).session, tokens.session);

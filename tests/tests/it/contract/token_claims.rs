@@ -92,13 +92,13 @@ async fn a_token_that_was_touched_is_refused() {
 
 #[tokio::test]
 async fn an_expired_token_is_refused_at_once() {
-    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "1")).await;
+    let deployment = start(quick().with("AUTHV2_TOKENS__ACCESS_TTL", "2")).await;
     register(&deployment.api, ADA).await;
     let answer = login(&deployment.api, ADA, super::fixture::PASSWORD).await;
-    assert_eq!(answer.json["expires_in"], 1);
+    assert_eq!(answer.json["expires_in"], 2);
     let token = answer.string("/access_token");
     assert!(is_live(&deployment.api, token).await);
-    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2050)).await;
     assert_problem(&get(&deployment.api, "/private", token).await, 401, "invalid_token");
 }
 
