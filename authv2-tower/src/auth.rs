@@ -17,11 +17,11 @@ use std::{
 
 use authv2_core::{
     AuthenticationService, Principal,
-    api::problem_response,
+    api::{finish, problem_response},
     authentication::{RequestId, Requirement},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{Method, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -30,8 +30,6 @@ use crate::{
     Caller,
     peer::{self, PeerSource},
 };
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes [`Auth`] services. See the [crate's documentation](crate).
 #[derive(Debug, Clone)]
@@ -116,8 +114,8 @@ where
     }
 }
 
-/// What a browser sends ahead of a request to another origin (Fetch standard, CORS-preflight).
-fn is_preflight<B>(request: &Request<B>) -> bool {
+/// Whether a request is what a browser sends ahead of one to another origin (Fetch standard, CORS-preflight).
+pub fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -199,12 +197,4 @@ where
             this.state.set(State::Inner { future });
         }
     }
-}
-
-fn finish<R>(response: &mut Response<R>, id: &RequestId) {
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }

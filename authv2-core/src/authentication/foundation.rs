@@ -96,7 +96,7 @@ pub(super) async fn signing_keys(
     let first = match &config.tokens.signing_key_file {
         Some(path) => {
             let contents = zeroize::Zeroizing::new(std::fs::read(path).map_err(StartError::SigningKeyFile)?);
-            key_record_from_file(config.tokens.alg, &contents, now, master)?
+            key_record_from_file(config.tokens.alg, &contents, now, master).map_err(StartError::UnusableSigningKey)?
         }
         None => new_key_record(config.tokens.alg, now, master)?,
     };

@@ -9,6 +9,7 @@
 
 mod browser;
 mod cli;
+mod contract;
 mod crash;
 mod http_robustness;
 mod jose_interop;
