@@ -4,6 +4,7 @@
 //! Every part starts what it needs on a free loopback port, in a directory of its own, and leaves nothing behind:
 //! not when a test fails, not when the test process is killed (see [`watchdog`]).
 
+pub mod binary;
 pub mod browser;
 pub mod client;
 pub mod error;

@@ -235,50 +235,14 @@ fn lossy(path: &Path, from: u64) -> String {
     read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The quickstart beside this test's executable, built first if it is not there.
-///
-/// Cargo tells only a package's own tests where its binaries are, and this one is another package's.
+/// The quickstart: the one that the environment names, or else the one beside this test's executable.
 ///
 /// # Errors
 /// When it is not there and cannot be built.
 pub fn binary() -> Result<PathBuf, HarnessError> {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
     if let Some(named) = env::var_os(BINARY_VARIABLE).filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
         return if named.is_file() { Ok(named) } else { Err(HarnessError::NoBinary(named)) };
     }
-    if let Some(found) = FOUND.get() {
-        return Ok(found.clone());
-    }
-    let own = env::current_exe().map_err(HarnessError::io("finding the test's own executable"))?;
-    // Tests lie in target/<profile>/deps, binaries in target/<profile>.
-    let beside = own.parent().unwrap_or(&own);
-    let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
-    let binary = profile.join("quickstart");
-    if !binary.is_file() {
-        build(profile)?;
-    }
-    if !binary.is_file() {
-        return Err(HarnessError::NoBinary(binary));
-    }
-    Ok(FOUND.get_or_init(|| binary).clone())
-}
-
-fn build(profile: &Path) -> Result<(), HarnessError> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(["build", "--quiet", "-p", "authv2-examples", "--bin", "quickstart"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        command.arg("--release");
-    }
-    if let Some(target) = profile.parent() {
-        command.env("CARGO_TARGET_DIR", target);
-    }
-    let built = command.output().map_err(HarnessError::io("running cargo"))?;
-    if built.status.success() {
-        return Ok(());
-    }
-    let output = tail(&String::from_utf8_lossy(&built.stderr), 4000);
-    Err(HarnessError::Failed { program: "cargo build -p authv2-examples --bin quickstart".to_owned(), output })
+    crate::binary::find("quickstart")
 }

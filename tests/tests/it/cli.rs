@@ -4,9 +4,8 @@ use std::{
     env,
     ffi::OsStr,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
-    sync::OnceLock,
 };
 
 use authv2_core::{
@@ -14,33 +13,13 @@ use authv2_core::{
     store::{Upkeep as _, UserStore as _, sql::SqlOptions, sql::SqlStore},
 };
 use authv2_tests::{
+    binary,
     client::Api,
     postgres::Postgres,
     server::{Server, Settings},
 };
 
 const PASSWORD: &str = "violet teapot on fire";
-
-/// The command, built once: cargo tells only a package's own tests where its binaries are.
-fn binary() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let own = env::current_exe().unwrap();
-        let beside = own.parent().unwrap();
-        let profile = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args(["build", "--quiet", "--package", "authv2-core", "--features", "cli,postgres", "--bin", "authv2"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env("CARGO_TARGET_DIR", profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        let built = cargo.output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        profile.join("authv2")
-    })
-}
 
 /// A place to run the command in, with the settings it is to see and none of the surroundings'.
 #[derive(Debug)]
@@ -60,7 +39,7 @@ impl<'a> Shell<'a> {
     }
 
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>, input: &str) -> Ran {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(binary::find("authv2").unwrap());
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AUTHV2_")) {
             command.env_remove(name);
         }
