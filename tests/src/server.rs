@@ -6,7 +6,6 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
