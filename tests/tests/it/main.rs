@@ -10,6 +10,7 @@
 mod browser;
 mod cli;
 mod crash;
+mod docs;
 mod http_robustness;
 mod jose_interop;
 mod layers;
