@@ -30,7 +30,7 @@ pub use authv2_tower::{ApiService, AuthLayer, Caller, RequireLayer};
 
 pub use self::{
     extract::{CurrentSession, CurrentUser, Principal, Rejection},
-    router::{api_service, auth_layer, router},
+    router::{api_service, auth_layer, method_not_allowed, router},
 };
 
 /// The programs in the README and the guides, compiled.

@@ -2,9 +2,14 @@
 
 use std::net::SocketAddr;
 
-use authv2_core::AuthenticationService;
+use authv2_core::{AuthenticationService, api::refuse, authentication::RequestId, error::Code};
 use authv2_tower::{ApiService, AuthLayer};
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request},
+    response::Response,
+};
 use http::Extensions;
 
 /// All calls of the HTTP contract, at their paths.
@@ -26,6 +31,14 @@ pub fn api_service(auth: &AuthenticationService) -> ApiService {
 #[must_use]
 pub fn auth_layer(auth: &AuthenticationService) -> AuthLayer {
     AuthLayer::new(auth).peer_from(connect_info)
+}
+
+/// For `Router::method_not_allowed_fallback`: refuses a method that a path of the application does not have as the
+/// contract does. Without it axum answers with an empty body.
+pub async fn method_not_allowed(request: Request) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let id = id.unwrap_or_else(|| RequestId::of(request.headers()));
+    refuse(Code::MethodNotAllowed, "see the header `Allow`", &id).map(Body::from)
 }
 
 fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {

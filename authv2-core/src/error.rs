@@ -80,8 +80,6 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, Unauthenticated, "Authentication is required";
     /// The access token is malformed, expired, revoked or not ours.
     InvalidToken = "invalid_token", UNAUTHORIZED, Unauthenticated, "The token is not valid";
-    /// The session cookie names no live session.
-    InvalidSession = "invalid_session", UNAUTHORIZED, Unauthenticated, "The session is not valid";
     /// E-mail and password do not belong together.
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
     /// The refresh token is unknown, expired, superseded or revoked.

@@ -17,11 +17,11 @@ use std::{
 
 use authv2_core::{
     AuthenticationService, Principal,
-    api::problem_response,
+    api::{finish, problem_response},
     authentication::{RequestId, Requirement},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{Method, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -30,8 +30,6 @@ use crate::{
     Caller,
     peer::{self, PeerSource},
 };
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes [`Auth`] services. See the [crate's documentation](crate).
 #[derive(Debug, Clone)]
@@ -85,6 +83,7 @@ type Authenticating = Pin<Box<dyn Future<Output = authv2_core::Result<Option<Pri
 impl<S, B, R> Service<Request<B>> for Auth<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: 'static,
     R: From<Bytes>,
 {
     type Response = Response<R>;
@@ -108,32 +107,15 @@ where
         let state = if is_preflight(&request) {
             State::Inner { future: inner.call(request) }
         } else {
-            let auth = self.layer.auth.clone();
-            let head = HeadOnly::of(&request);
-            let authenticating: Authenticating = Box::pin(async move { auth.authenticate(&head.0).await });
+            let authenticating: Authenticating = Box::pin(self.layer.auth.authenticate(&request));
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
         AuthFuture { state, id }
     }
 }
 
-/// The head of a request without its body, to be read while the request itself waits.
-struct HeadOnly(Request<()>);
-
-impl HeadOnly {
-    fn of<B>(request: &Request<B>) -> Self {
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.headers_mut() = request.headers().clone();
-        if let Some(peer) = request.extensions().get::<authv2_core::authentication::Peer>() {
-            head.extensions_mut().insert(*peer);
-        }
-        Self(head)
-    }
-}
-
-/// What a browser sends ahead of a request to another origin (Fetch standard, CORS-preflight).
-fn is_preflight<B>(request: &Request<B>) -> bool {
+/// Whether a request is what a browser sends ahead of one to another origin (Fetch standard, CORS-preflight).
+pub fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -215,12 +197,4 @@ where
             this.state.set(State::Inner { future });
         }
     }
-}
-
-fn finish<R>(response: &mut Response<R>, id: &RequestId) {
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }

@@ -21,7 +21,7 @@ mod require;
 
 pub use self::{
     api::ApiService,
-    auth::{Auth, AuthFuture, AuthLayer},
+    auth::{Auth, AuthFuture, AuthLayer, is_preflight},
     caller::Caller,
     peer::PeerSource,
     require::{Require, RequireFuture, RequireLayer},

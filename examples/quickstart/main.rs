@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use authv2_axum::{Principal, api_service, auth_layer, router};
+use authv2_axum::{Principal, api_service, auth_layer, method_not_allowed, router};
 use authv2_core::{AuthenticationService, Config};
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
@@ -44,14 +44,15 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn app(auth: &AuthenticationService) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", get(page::show))
         .route("/hello", get(|| async { Json(json!({"hello": "world"})) }))
         .route("/private", get(private))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(auth_layer(auth))
         .merge(router(auth))
-        .fallback_service(api_service(auth))
-        .layer(cors::layer(auth))
+        .fallback_service(api_service(auth));
+    cors::around(routes, auth)
 }
 
 /// Any credential will do.

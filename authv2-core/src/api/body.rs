@@ -4,6 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use futures_util::{Stream, stream::BoxStream};
 use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::BODY_MAX;
 use crate::error::{Code, Error, Result};
@@ -80,6 +82,9 @@ impl http_body::Body for Body {
 /// How much of a body that is too large is read before its connection is given up.
 const READ_MAX: usize = 1024 * 1024;
 
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a route takes as its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
@@ -104,6 +109,22 @@ where
     }
     let may_be_left_out = takes == Takes::OptionalJson && body.is_end_stream();
     let is_acceptable = may_be_left_out || is_json(headers);
+    let read = timeout(PATIENCE, collect(body, is_acceptable)).await;
+    let (kept, seen) = read.unwrap_or_else(|_| Err(Error::new(Code::MalformedRequest, "the body came too slowly")))?;
+    if seen > BODY_MAX {
+        return Err(Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes")));
+    }
+    if !is_acceptable {
+        return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
+    }
+    Ok(kept)
+}
+
+/// The body as far as it is of use, and how long it was as far as that was looked at.
+async fn collect<B>(body: B, of_use: bool) -> Result<(Bytes, usize)>
+where
+    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+{
     let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
     let mut body = std::pin::pin!(body);
     // A connection that is closed on unread data may lose our answer on its way: somewhat too large a body is read to
@@ -115,17 +136,11 @@ where
         let Ok(mut data) = frame.into_data() else { continue };
         let length = data.remaining();
         seen = seen.saturating_add(length);
-        if seen <= BODY_MAX && is_acceptable {
+        if seen <= BODY_MAX && of_use {
             kept.extend_from_slice(&data.copy_to_bytes(length));
         }
     }
-    if seen > BODY_MAX {
-        return Err(Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes")));
-    }
-    if !is_acceptable {
-        return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
-    }
-    Ok(kept.freeze())
+    Ok((kept.freeze(), seen))
 }
 
 /// `application/json`, whatever its parameters say short of another charset than UTF-8.

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 
 pub use self::{
     body::Body,
-    problem::{FORM as PROBLEM_FORM, Problem, respond as problem_response},
+    problem::{FORM as PROBLEM_FORM, Problem, refuse, respond as problem_response},
 };
 use self::{
     call::{Call, Reply},
@@ -154,8 +154,9 @@ fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) ->
     Reply::problem(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
 }
 
-/// What every response of the contract carries.
-fn finish(response: &mut Response<Body>, id: &RequestId) {
+/// Gives a response what every one carries: the request's id, and `Cache-Control: no-store` unless it says otherwise.
+/// For adapters, where somebody else made the response.
+pub fn finish<B>(response: &mut Response<B>, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     authentication::RequestId,
-    error::{Challenge, Error, FieldError},
+    error::{Challenge, Code, Error, FieldError},
 };
 
 /// The media type of a problem.
@@ -72,6 +72,12 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
     response
 }
 
+/// The response to a request that an application or its framework refuses by itself, in the contract's form.
+#[must_use]
+pub fn refuse(code: Code, detail: &'static str, id: &RequestId) -> Response<Bytes> {
+    respond(&Error::new(code, detail), id)
+}
+
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -111,7 +117,7 @@ fn www_authenticate(challenge: &Challenge) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Code, RatePolicy};
+    use crate::error::RatePolicy;
 
     fn response(error: &Error) -> Response<Bytes> {
         respond(error, &RequestId::of(&HeaderMap::new()))

@@ -23,15 +23,15 @@ impl AuthenticationService {
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
     /// nobody. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract
     /// has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
-    pub fn authenticate<'a, R: RequestHead + ?Sized>(
-        &'a self,
+    pub fn authenticate<R: RequestHead + ?Sized>(
+        &self,
         head: &R,
-    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<'a, R> {
-        // Everything of the head is read before the first await: the future does not hold it.
-        let presented = self.presented(head);
+    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
+        // Everything of the head is read here: the future holds neither it nor this handle.
+        let (service, presented) = (self.clone(), self.presented(head));
         async move {
             let result = match presented {
-                Ok(credential) => self.judge(credential).await,
+                Ok(credential) => service.judge(credential).await,
                 Err(error) => Err(error),
             };
             let outcome = match &result {

@@ -32,6 +32,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
         let now = inner.clock.now();
         let before = PurgeBefore {
             sessions: now - KEEP_DEAD_SESSIONS,
+            networks: now - inner.config.throttle.known_network_ttl,
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
         };

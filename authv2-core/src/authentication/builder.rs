@@ -12,7 +12,8 @@ use super::{
 use crate::{
     changes::{Change, Feed, Listener},
     clock::{Clock, SystemClock},
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, Profile},
+    error::FieldError,
     jwt::{JwtService, KeyRingError},
     master_key::MasterKeyError,
     session::SessionService,
@@ -56,6 +57,9 @@ pub enum StartError {
     /// The first signing key cannot be read.
     #[error("tokens.signing_key_file: {0}")]
     SigningKeyFile(#[source] std::io::Error),
+    /// The first signing key was read and is none, or is too weak.
+    #[error("tokens.signing_key_file: {}", reason(.0))]
+    UnusableSigningKey(#[source] KeyRingError),
     /// The signing keys cannot be used.
     #[error("signing keys: {0}")]
     SigningKeys(#[from] KeyRingError),
@@ -66,11 +70,30 @@ pub enum StartError {
     #[error(transparent)]
     HashPool(#[from] pool::StartError),
     /// The first administrator could not be made.
-    #[error("bootstrap_admin: {0}")]
+    #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] crate::secret::NoRandomness),
+}
+
+/// What is wrong with the key itself, where that is known: it says nothing of its contents.
+fn reason(error: &KeyRingError) -> String {
+    match error {
+        KeyRingError::New(key) => key.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// One line for each setting that is not acceptable.
+fn refused_admin(error: &UserError) -> String {
+    match error {
+        UserError::Invalid(fields) => {
+            let line = |field: &FieldError| format!("bootstrap_admin.{}: {}", field.field, field.message);
+            fields.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        other => format!("bootstrap_admin: {other}"),
+    }
 }
 
 /// Puts a service together. Whatever is not replaced is the secure default.
@@ -111,6 +134,9 @@ impl Builder {
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
         let Self { config, clock, store } = self;
         config.validate()?;
+        if config.profile == Profile::Development {
+            tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
+        }
         for setting in &config.unused {
             tracing::warn!(setting, "this setting has no effect in this version");
         }

@@ -86,13 +86,17 @@ pub(super) async fn signing_keys(
 ) -> Result<Vec<SigningKeyRecord>, StartError> {
     let keys = store.signing_keys().await?;
     if !keys.is_empty() {
+        let alg = config.tokens.alg.as_str();
+        if !keys.iter().any(|key| key.alg == alg) {
+            tracing::warn!(alg, "tokens.alg: this store has signing keys of other algorithms, which go on signing");
+        }
         return Ok(keys);
     }
     let now = clock.now();
     let first = match &config.tokens.signing_key_file {
         Some(path) => {
             let contents = zeroize::Zeroizing::new(std::fs::read(path).map_err(StartError::SigningKeyFile)?);
-            key_record_from_file(config.tokens.alg, &contents, now, master)?
+            key_record_from_file(config.tokens.alg, &contents, now, master).map_err(StartError::UnusableSigningKey)?
         }
         None => new_key_record(config.tokens.alg, now, master)?,
     };

@@ -164,12 +164,15 @@ impl Throttle {
                         buckets: names.all.clone(),
                     })
                     .await?;
-                let rules = self.rules(&names, &facts, now());
+                let ahead_on = |bucket: Bucket| {
+                    let found = names.all.iter().zip(&ahead).find(|(name, _)| **name == bucket);
+                    found.map_or(0, |(_, ahead)| *ahead)
+                };
+                let rules = self.rules(&names, &facts, ahead_on(names.account), now());
                 let mut verdict = Verdict::Pass;
                 for rule in &rules {
-                    let ahead = names.all.iter().zip(&ahead).find(|(name, _)| **name == rule.bucket);
                     let stored = facts.attempts.iter().find(|stored| stored.bucket == rule.bucket);
-                    match judge(rule, stored, ahead.map_or(0, |(_, ahead)| *ahead), now()) {
+                    match judge(rule, stored, ahead_on(rule.bucket), now()) {
                         Verdict::Refuse(wait) => return Err(self.refusal(wait)),
                         Verdict::Queue => verdict = Verdict::Queue,
                         Verdict::Pass => {}
@@ -232,7 +235,7 @@ impl Throttle {
     }
 
     /// The rules that apply to this attempt, and that count if it fails.
-    fn rules(&self, names: &Names, facts: &SignInFacts, now: Timestamp) -> Vec<BucketRule> {
+    fn rules(&self, names: &Names, facts: &SignInFacts, ahead: i64, now: Timestamp) -> Vec<BucketRule> {
         // A pair that signed in lately answers for itself alone: nobody's attack locks out an office.
         if facts.known_network {
             return vec![self.rule(names.known_pair, self.config.pair_limit)];
@@ -249,7 +252,8 @@ impl Throttle {
             .iter()
             .find(|stored| stored.bucket == names.account && now < stored.window_start + account.window)
             .map_or(0, |stored| stored.count);
-        if failures >= account.limit {
+        // Those under way may all fail: strangers that come together are slowed down like those that come in a row.
+        if failures.saturating_add(ahead) >= account.limit {
             rules.push(pace(names.pace_each, PACE_EACH));
             rules.push(pace(names.pace_all, PACE_ALL));
         }

@@ -140,8 +140,8 @@ pub trait Upkeep: Send + Sync {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Removes sessions dead since before `sessions`, counters idle since before `counters` and changes written
-    /// before `changes`, at most a bounded number each; how many rows went.
+    /// Removes what has been of no use since before the moments given, at most a bounded number of rows of each kind;
+    /// how many went.
     async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError>;
 
     /// The changes after `position`, oldest first, at most `limit`.

@@ -446,6 +446,8 @@ pub struct AuditRecord {
 pub struct PurgeBefore {
     /// Sessions dead since before this.
     pub sessions: Timestamp,
+    /// Networks last signed in from before this.
+    pub networks: Timestamp,
     /// Counters untouched since before this.
     pub counters: Timestamp,
     /// Changes written before this.

@@ -1,6 +1,6 @@
 //! The user service: accounts and their passwords.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::{
     email::{Email, InvalidEmail},
@@ -18,6 +18,7 @@ use crate::{
     store::{
         BucketRule, Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated, UserRecord, UserStatus,
     },
+    telemetry,
 };
 
 /// The longest display name, in code points.
@@ -155,7 +156,7 @@ impl UserService {
             email: email.as_str().to_owned(),
             email_key: email.key().to_owned(),
             display_name,
-            password_hash: Some(self.hashing.hash(password).await?),
+            password_hash: Some(self.measured(self.hashing.hash(password)).await?),
             platform_admin: false,
             count_if_taken: Vec::new(),
         })
@@ -170,14 +171,14 @@ impl UserService {
         let typed = Password::for_verification(password);
         let (Some(stored), Some(typed)) = (stored, typed.clone()) else {
             // A password that is too long is nobody's; something of a normal length takes its time instead.
-            self.hashing.verify_dummy(typed.unwrap_or_else(Password::stand_in)).await?;
+            self.measured(self.hashing.verify_dummy(typed.unwrap_or_else(Password::stand_in))).await?;
             return Ok(PasswordCheck::Wrong);
         };
-        let found = self.hashing.verify(stored, typed.clone()).await?;
+        let found = self.measured(self.hashing.verify(stored, typed.clone())).await?;
         if !found.matches {
             return Ok(PasswordCheck::Wrong);
         }
-        let rehashed = if found.needs_rehash { Some(self.hashing.hash(typed).await?) } else { None };
+        let rehashed = if found.needs_rehash { Some(self.measured(self.hashing.hash(typed)).await?) } else { None };
         Ok(PasswordCheck::Right { rehashed })
     }
 
@@ -197,7 +198,7 @@ impl UserService {
         let Some(new) = self.accept(new, &context, "new_password", &mut problems) else {
             return Err(UserError::Invalid(problems));
         };
-        let hash = self.hashing.hash(new).await?;
+        let hash = self.measured(self.hashing.hash(new)).await?;
         let act = Act::new("user.password_changed", Actor::User(user.id), self.clock.now(), origin).on(user.id);
         let current = user.password_hash.clone().map(|hash| hash.0);
         Ok(self.store.change_password(user.id, current, hash.0, keep, act).await?)
@@ -257,6 +258,15 @@ impl UserService {
     #[must_use]
     pub fn hash_pool_depth(&self) -> usize {
         self.hashing.depth()
+    }
+
+    /// Waits for the pool and tells how long that took, and how many others wait.
+    async fn measured<T>(&self, work: impl Future<Output = Result<T, PoolError>>) -> Result<T, PoolError> {
+        let begin = Instant::now();
+        let done = work.await;
+        metrics::histogram!(telemetry::HASH_SECONDS).record(begin.elapsed().as_secs_f64());
+        metrics::gauge!(telemetry::HASH_POOL_DEPTH).set(u32::try_from(self.hashing.depth()).unwrap_or(u32::MAX));
+        done
     }
 
     fn accept(

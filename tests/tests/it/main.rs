@@ -9,6 +9,7 @@
 
 mod browser;
 mod cli;
+mod contract;
 mod crash;
 mod docs;
 mod http_robustness;

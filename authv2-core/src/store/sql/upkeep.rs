@@ -21,6 +21,8 @@ const PURGE_ENDED: &str = "DELETE FROM sessions WHERE session_id IN
     (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000)";
 const PURGE_REVOKED: &str = "DELETE FROM sessions WHERE session_id IN
     (SELECT session_id FROM sessions WHERE revoked_at < $1 LIMIT 1000)";
+const PURGE_NETWORKS: &str = "DELETE FROM known_networks WHERE (user_id, network) IN
+    (SELECT user_id, network FROM known_networks WHERE last_login_at < $1 LIMIT 1000)";
 const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
     (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000)";
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
@@ -93,6 +95,7 @@ impl Upkeep for SqlStore {
                     (PURGE_IDLE, before.sessions),
                     (PURGE_ENDED, before.sessions),
                     (PURGE_REVOKED, before.sessions),
+                    (PURGE_NETWORKS, before.networks),
                     (PURGE_COUNTERS, before.counters),
                     (PURGE_CHANGES, before.changes),
                 ] {

@@ -7,6 +7,7 @@ use super::{
     act::{DAY, act, at, hash_of, new_bucket, new_session, new_token, rotation},
     refresh::{Verdict, rotate, verdict},
     room,
+    sign_in::known,
     world::{World, revoked},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
 pub(super) const CASES: &[Case] = room!["purge":
     removes_long_dead_sessions_with_their_tokens,
     removes_sessions_past_their_absolute_end,
+    forgets_networks_of_long_ago,
     removes_idle_counters,
     removes_old_changes_and_goes_on_counting,
     removes_nothing_of_what_is_young,
@@ -35,7 +37,7 @@ async fn purge(world: &World, before: PurgeBefore) -> u64 {
 }
 
 fn before(sessions: Timestamp, counters: Timestamp, changes: Timestamp) -> PurgeBefore {
-    PurgeBefore { sessions, counters, changes }
+    PurgeBefore { sessions, networks: counters, counters, changes }
 }
 
 async fn removes_long_dead_sessions_with_their_tokens(world: World) {
@@ -85,6 +87,18 @@ async fn removes_sessions_past_their_absolute_end(world: World) {
     purge(&world, before(at(13 * DAY), at(0), at(0))).await;
     assert_eq!(world.store().session(expired.id).await.unwrap(), None, "it was dead for twelve days");
     assert_eq!(world.store().session_by_refresh(expired.refresh).await.unwrap(), None);
+}
+
+async fn forgets_networks_of_long_ago(world: World) {
+    let user = world.user("ada").await.id;
+    for (network, when) in [("192.0.2.1/32", 0), ("192.0.2.2/32", 40 * DAY)] {
+        let mut session = new_session(user, at(when));
+        session.network = Some(network.to_owned());
+        world.open(session).await;
+    }
+    purge(&world, PurgeBefore { networks: at(10 * DAY), ..before(at(0), at(0), at(0)) }).await;
+    assert!(!known(&world, "ada", Some("192.0.2.1/32"), at(0) - Duration::from_secs(1)).await);
+    assert!(known(&world, "ada", Some("192.0.2.2/32"), at(0)).await);
 }
 
 async fn fail(world: &World, bucket: Bucket, wait: u64, now: Timestamp) {

@@ -64,6 +64,7 @@ CREATE TABLE known_networks (
     last_login_at {bigint} NOT NULL,
     PRIMARY KEY (user_id, network)
 ) {strict};
+CREATE INDEX known_networks_by_age ON known_networks (last_login_at);
 
 CREATE TABLE login_throttle (
     bucket {bytes} NOT NULL PRIMARY KEY,

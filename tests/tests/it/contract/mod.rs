@@ -1,0 +1,22 @@
+//! The HTTP contract, checked call by call against the quickstart over loopback.
+
+mod accounts;
+mod cookies;
+mod cors;
+mod credentials;
+mod fixture;
+mod hang_up;
+mod metadata;
+mod nodes;
+mod passwords;
+mod proxy;
+mod refresh;
+mod requests;
+mod sessions;
+mod settings;
+mod spelling;
+mod throttling;
+mod throttling_wide;
+mod timing;
+mod token_claims;
+mod token_keys;
