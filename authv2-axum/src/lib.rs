@@ -32,3 +32,18 @@ pub use self::{
     extract::{CurrentSession, CurrentUser, Principal, Rejection},
     router::{api_service, auth_layer, method_not_allowed, router},
 };
+
+/// The programs in the README and the guides, compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../docs/adapters.md")]
+    struct Adapters;
+    #[doc = include_str!("../../docs/concepts.md")]
+    struct Concepts;
+    #[doc = include_str!("../../docs/operations.md")]
+    struct Operations;
+}

@@ -6,12 +6,15 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Output, Stdio},
+    str::FromStr as _,
 };
 
 use authv2_core::{
     changes::Feed,
     store::{Upkeep as _, UserStore as _, sql::SqlOptions, sql::SqlStore},
 };
+use sqlx::{Connection as _, Executor as _};
+
 use authv2_tests::{
     binary,
     client::Api,
@@ -176,6 +179,10 @@ async fn a_role_that_owns_nothing_serves_what_the_owner_has_migrated() {
     let owner = Shell::development(directory.path()).with("AUTHV2_STORE__URL", database.url());
     let up = owner.run(["migrate"], "");
     assert_eq!(up.out, "applied 1\n", "{up:?}");
+    let role = sqlx::postgres::PgConnectOptions::from_str(database.runtime_url()).unwrap();
+    let revoke = format!("REVOKE UPDATE, DELETE ON audit, schema_migrations FROM {}", role.get_username());
+    let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(revoke)).await.unwrap();
 
     let server = Settings::new().store(database.runtime_url()).with("AUTHV2_STORE__MIGRATE", "false").start().unwrap();
     let api = Api::new(server.url()).unwrap();

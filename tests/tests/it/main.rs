@@ -11,6 +11,7 @@ mod browser;
 mod cli;
 mod contract;
 mod crash;
+mod docs;
 mod http_robustness;
 mod jose_interop;
 mod layers;
