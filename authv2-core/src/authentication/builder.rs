@@ -145,7 +145,6 @@ impl Builder {
             None => open_store(&config).await?,
         };
         clock.follow(store.now().await?);
-        let hashing = hash_pool(&config)?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
         let issuer = foundation::issuer(&config, &store).await?;
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
@@ -154,7 +153,7 @@ impl Builder {
         let keys = foundation::signing_keys(&config, &store, &master, &*clock).await?;
         let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
             .with_leeway(config.tokens.leeway);
-        let users = UserService::new(Arc::clone(&store), hashing, policy(&config), Arc::clone(&clock));
+        let users = user_service(&config, Arc::clone(&store), Arc::clone(&clock))?;
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
             Arc::clone(&store),
@@ -180,6 +179,15 @@ impl Builder {
         background::start(&inner);
         Ok(AuthenticationService(inner))
     }
+}
+
+/// The users alone, their passwords judged and hashed as `config` says: for tools that work beside a running service
+/// on the same store. It starts nothing else and makes no keys.
+///
+/// # Errors
+/// [`StartError::Hashing`] or [`StartError::HashPool`] if passwords cannot be hashed as asked.
+pub fn user_service(config: &Config, store: SharedStore, clock: Arc<dyn Clock>) -> Result<UserService, StartError> {
+    Ok(UserService::new(store, hash_pool(config)?, policy(config), clock))
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use self::{
-    builder::{Builder, StartError},
+    builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,

@@ -129,6 +129,18 @@ impl UserService {
         Ok(registered(self.store.found_admin(user, act).await?))
     }
 
+    /// Makes a platform administrator, whether or not there is one. Never promotes an existing account.
+    ///
+    /// For operators: nothing asks who calls. Whoever can reach this can administer the deployment.
+    ///
+    /// # Errors
+    /// As [`UserService::register`].
+    pub async fn create_admin(&self, new: NewAccount<'_>) -> Result<Registered, UserError> {
+        let user = NewUser { platform_admin: true, ..self.prepare(&new).await? };
+        let act = Act::new("user.admin_created", Actor::System, self.clock.now(), &Origin::default()).on(user.id);
+        Ok(registered(self.store.create_user(user, act).await?))
+    }
+
     async fn prepare(&self, new: &NewAccount<'_>) -> Result<NewUser, UserError> {
         let mut problems = Vec::new();
         let email = Email::parse(new.email).map_err(|problem| problems.push(email_problem(&problem))).ok();

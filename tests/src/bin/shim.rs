@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -q -p authv2-tests --bin shim -- jws-verify < vectors.jsonl
 //! cargo run -q -p authv2-tests --bin shim -- jwt-verify --trust trust.json < tokens.jsonl
+//! cargo run -q -p authv2-tests --bin shim -- password-verify < hashes.jsonl
 //! ```
 
 use std::{
@@ -15,7 +16,7 @@ use authv2_tests::shim;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = shim::Command::parse(&arguments)
-        .and_then(|command| Ok(shim::answer_lines(&command, io::stdin().lock(), io::stdout().lock())?));
+        .and_then(|mut command| Ok(shim::answer_lines(&mut command, io::stdin().lock(), io::stdout().lock())?));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,10 +1,11 @@
 //! The conformance shim's protocol: which command was asked for, and one answer a line. It decides nothing itself.
 
+mod passwords;
 mod tokens;
 
 use std::io::{self, BufRead, Write};
 
-use authv2_core::jwt::TrustError;
+use authv2_core::{jwt::TrustError, user::password::hasher::HashError};
 use serde_json::{Value, json};
 
 /// The shim cannot start, or lost its input or output.
@@ -12,8 +13,11 @@ use serde_json::{Value, json};
 #[non_exhaustive]
 pub enum ShimError {
     /// The command line names no command, or one that is not known.
-    #[error("usage: shim jws-verify | jwt-verify --trust FILE")]
+    #[error("usage: shim jws-verify | jwt-verify --trust FILE | password-verify")]
     Usage,
+    /// The default parameters make no hasher: a defect.
+    #[error("passwords cannot be verified: {0}")]
+    Hasher(#[from] HashError),
     /// The trust file, or a stream, cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -32,6 +36,8 @@ pub enum Command {
     JwsVerify,
     /// Verify tokens against a trust file.
     JwtVerify(tokens::Trust),
+    /// Verify passwords against stored hashes.
+    PasswordVerify(passwords::Verifier),
 }
 
 /// A line that the command cannot read.
@@ -49,14 +55,16 @@ impl Command {
         match arguments.as_slice() {
             ["jws-verify"] => Ok(Self::JwsVerify),
             ["jwt-verify", "--trust", file] => Ok(Self::JwtVerify(tokens::Trust::read(&std::fs::read(file)?)?)),
+            ["password-verify"] => Ok(Self::PasswordVerify(passwords::Verifier::new()?)),
             _ => Err(ShimError::Usage),
         }
     }
 
-    fn answer(&self, line: &Value) -> Result<Value, Unreadable> {
+    fn answer(&mut self, line: &Value) -> Result<Value, Unreadable> {
         match self {
             Self::JwsVerify => tokens::verify_jws_line(line),
             Self::JwtVerify(trust) => trust.verify_line(line),
+            Self::PasswordVerify(verifier) => verifier.verify_line(line),
         }
     }
 }
@@ -65,7 +73,7 @@ impl Command {
 ///
 /// # Errors
 /// Only if a stream breaks.
-pub fn answer_lines(command: &Command, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+pub fn answer_lines(command: &mut Command, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     while input.read_until(b'\n', &mut line)? > 0 {
         let answer = answer_line(command, &line);
@@ -76,7 +84,7 @@ pub fn answer_lines(command: &Command, mut input: impl BufRead, mut output: impl
     Ok(())
 }
 
-fn answer_line(command: &Command, line: &[u8]) -> Value {
+fn answer_line(command: &mut Command, line: &[u8]) -> Value {
     let line: Value = match serde_json::from_slice(line) {
         Ok(line) => line,
         Err(_) => return json!({"id": null, "error": "not a line of JSON"}),
@@ -98,7 +106,7 @@ mod tests {
         let input = b"{\"id\":1,\"jwks\":{\"keys\":[]},\"jws\":\"a.b\"}\nnot json\n\xff\n\n[]\n{\"id\":[\"x\"]}\n\
             {\"id\":{\"a\":null},\"jwks\":{},\"jws\":{\"payload\":\"\"}}";
         let mut output = Vec::new();
-        answer_lines(&Command::JwsVerify, input.as_slice(), &mut output).unwrap();
+        answer_lines(&mut Command::JwsVerify, input.as_slice(), &mut output).unwrap();
         let answers: Vec<Value> =
             String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(answers[0], json!({"id": 1, "valid": false, "reason": "not_compact"}));
@@ -115,7 +123,7 @@ mod tests {
 
     #[test]
     fn refuses_unknown_commands() {
-        for arguments in [&[][..], &["jws"], &["jwt-verify"], &["jws-verify", "x"]] {
+        for arguments in [&[][..], &["jws"], &["jwt-verify"], &["jws-verify", "x"], &["password-verify", "x"]] {
             let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
             assert!(matches!(Command::parse(&arguments), Err(ShimError::Usage)), "{arguments:?}");
         }

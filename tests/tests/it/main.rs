@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod cli;
 mod contract;
 mod crash;
 mod http_robustness;

@@ -1,6 +1,9 @@
 //! The store on real databases: the conformance suite on PostgreSQL, migrations by many processes, restarts.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use authv2_core::{
@@ -26,7 +29,9 @@ impl Backend for OnPostgres {
     async fn fresh(&self) -> Fixture {
         let database = Postgres::shared().fresh_database().await.unwrap();
         let feed = Feed::new();
-        let store = SqlStore::open(&SqlOptions::new(database.url()), feed.clone()).await.unwrap();
+        // Storms queue for connections on a machine that has other work to do.
+        let options = SqlOptions { acquire_timeout: Duration::from_secs(60), ..SqlOptions::new(database.url()) };
+        let store = SqlStore::open(&options, feed.clone()).await.unwrap();
         store.migrate().await.unwrap();
         self.0.lock().unwrap().push(database);
         Fixture { store: Arc::new(store), feed }

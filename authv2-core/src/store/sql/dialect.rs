@@ -74,6 +74,16 @@ impl Dialect {
         }
     }
 
+    /// Counts the tables that hold the versions: one, or none where nothing was ever migrated.
+    pub(super) const fn migrations_table(self) -> &'static str {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'schema_migrations'",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('schema_migrations')",
+        }
+    }
+
     pub(super) const fn texts(self) -> Texts {
         match self {
             #[cfg(feature = "sqlite")]

@@ -1,0 +1,209 @@
+//! The command `authv2`, beside a running server and alone: what it prints, what it leaves alone.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+use authv2_core::{
+    changes::Feed,
+    store::{Upkeep as _, UserStore as _, sql::SqlOptions, sql::SqlStore},
+};
+use authv2_tests::{
+    client::Api,
+    postgres::Postgres,
+    server::{Server, Settings},
+};
+
+const PASSWORD: &str = "violet teapot on fire";
+
+/// The command, built once: cargo tells only a package's own tests where its binaries are.
+fn binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let own = env::current_exe().unwrap();
+        let beside = own.parent().unwrap();
+        let profile = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args(["build", "--quiet", "--package", "authv2-core", "--features", "cli,postgres", "--bin", "authv2"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("CARGO_TARGET_DIR", profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let built = cargo.output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        profile.join("authv2")
+    })
+}
+
+/// A place to run the command in, with the settings it is to see and none of the surroundings'.
+#[derive(Debug)]
+struct Shell<'a> {
+    directory: &'a Path,
+    environment: Vec<(&'a str, String)>,
+}
+
+impl<'a> Shell<'a> {
+    fn development(directory: &'a Path) -> Self {
+        Self { directory, environment: vec![("AUTHV2_PROFILE", "development".to_owned())] }
+    }
+
+    fn with(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>, input: &str) -> Ran {
+        let mut command = Command::new(binary());
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AUTHV2_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .args(arguments)
+            .current_dir(self.directory)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input may have ended before this.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::from(child.wait_with_output().unwrap())
+    }
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Whether the account of this e-mail administers the deployment; `None` where there is no such account.
+async fn is_admin(url: &str, email: &str) -> Option<bool> {
+    let store = SqlStore::open(&SqlOptions::new(url), Feed::new()).await.unwrap();
+    let user = store.user_by_email(email).await.unwrap();
+    store.close().await;
+    user.map(|user| user.platform_admin)
+}
+
+#[test]
+fn migrates_up_and_back_and_says_what_it_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let shell = Shell::development(directory.path());
+    let up = shell.run(["migrate"], "");
+    assert_eq!((up.code, up.out.as_str()), (Some(0), "applied 1\n"), "{up:?}");
+    assert!(shell.run(["migrate"], "").out.starts_with("nothing to apply"));
+    let unknown = shell.run(["migrate", "--to", "4711"], "");
+    assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), "there is no schema version 4711\n"));
+    assert_eq!(shell.run(["migrate", "--to", "0"], "").out, "reverted 1\n");
+    assert!(shell.run(["migrate", "--to", "0"], "").out.starts_with("nothing to revert"));
+}
+
+#[tokio::test]
+async fn makes_administrators_beside_a_running_server_and_promotes_nobody() {
+    let server = Server::start().unwrap();
+    let api = Api::new(server.url()).unwrap();
+    let shell = Shell::development(server.directory());
+    let file = server.directory().join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+
+    let first = shell.run(["admin", "create", "--email", "root@example.org"], PASSWORD);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let file = file.to_str().unwrap();
+    let second = shell.run(["admin", "create", "--email", "second@example.org", "--password-file", file], "");
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(api.register("user@example.org", PASSWORD).await.unwrap().status, 201);
+    let taken = shell.run(["admin", "create", "--email", "USER@example.org"], "another password entirely");
+    assert_eq!((taken.code, taken.out.as_str()), (Some(1), ""), "{taken:?}");
+
+    let url = format!("sqlite://{}/authv2.db", server.directory().display());
+    assert_eq!(is_admin(&url, "root@example.org").await, Some(true));
+    assert_eq!(is_admin(&url, "second@example.org").await, Some(true));
+    assert_eq!(is_admin(&url, "user@example.org").await, Some(false));
+    for email in ["root@example.org", "second@example.org", "user@example.org"] {
+        assert_eq!(api.login(email, PASSWORD).await.unwrap().status, 200, "{email}");
+    }
+}
+
+#[test]
+fn refuses_a_weak_password_by_field_and_a_store_without_schema() {
+    let directory = tempfile::tempdir().unwrap();
+    let shell = Shell::development(directory.path());
+    let behind = shell.run(["admin", "create", "--email", "root@example.org"], PASSWORD);
+    assert_eq!(behind.code, Some(1));
+    assert!(behind.err.contains("run `authv2 migrate`"), "{behind:?}");
+    shell.run(["migrate"], "");
+    let weak = shell.run(["admin", "create", "--email", "root@example.org"], "password1");
+    assert_eq!(weak.code, Some(1));
+    assert!(weak.err.starts_with("password: "), "{weak:?}");
+    assert!(!weak.err.contains("password1"), "{weak:?}");
+}
+
+#[test]
+fn checks_the_settings_by_name_and_never_prints_their_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let production = Shell { directory: directory.path(), environment: Vec::new() };
+    let found = production.run(["config", "check"], "");
+    assert_eq!(found.code, Some(1));
+    let names: Vec<&str> = found.out.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["issuer", "master_key"]);
+
+    let wrong = Shell::development(directory.path())
+        .with("AUTHV2_MASTER_KEY", "hunter2hunter2")
+        .with("AUTHV2_SESSION__MAXIMUM", "3");
+    let found = wrong.run(["config", "check"], "");
+    assert_eq!(found.code, Some(1));
+    assert_eq!(found.out.lines().count(), 2, "{found:?}");
+    assert!(found.out.contains("session.maximum: "), "{found:?}");
+    assert!(!found.out.contains("hunter2"), "{found:?}");
+
+    std::fs::write(directory.path().join("authv2.toml"), "profile = \"development\"\n").unwrap();
+    let good = production.run(["config", "check"], "");
+    assert_eq!((good.code, good.out.as_str()), (Some(0), "ok\n"), "{good:?}");
+}
+
+#[test]
+fn prints_the_schema_of_the_settings_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran = Shell::development(directory.path()).run(["config", "schema"], "");
+    let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(schema["properties"]["session"]["properties"]["max_per_user"]["default"], 10);
+}
+
+/// The deployment that the guide to operations describes: the owner migrates, the service may only read and write.
+#[tokio::test]
+async fn a_role_that_owns_nothing_serves_what_the_owner_has_migrated() {
+    let database = Postgres::shared().fresh_database().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let owner = Shell::development(directory.path()).with("AUTHV2_STORE__URL", database.url());
+    let up = owner.run(["migrate"], "");
+    assert_eq!(up.out, "applied 1\n", "{up:?}");
+
+    let server = Settings::new().store(database.runtime_url()).with("AUTHV2_STORE__MIGRATE", "false").start().unwrap();
+    let api = Api::new(server.url()).unwrap();
+    assert_eq!(api.register("ada@example.org", PASSWORD).await.unwrap().status, 201);
+    assert_eq!(api.login("ada@example.org", PASSWORD).await.unwrap().status, 200);
+    let service = Shell::development(directory.path()).with("AUTHV2_STORE__URL", database.runtime_url());
+    let made = service.run(["admin", "create", "--email", "root@example.org"], PASSWORD);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert_eq!(service.run(["migrate", "--to", "0"], "").code, Some(1), "it must not be able to drop anything");
+}
