@@ -1,7 +1,6 @@
 //! What a deployment says of itself: keys, OAuth metadata, OpenAPI, health.
 
 use authv2_tests::postgres::Postgres;
-use futures_util::join;
 use serde_json::json;
 
 use super::fixture::{ADA, PASSWORD, assert_problem, get, login, members, quick, sign_up, start};
@@ -74,10 +73,10 @@ async fn says_that_it_lives_and_what_it_is_ready_with() {
 async fn a_database_that_goes_away_is_an_outage_and_no_denial() {
     let postgres = Postgres::start_own().unwrap();
     let database = postgres.fresh_database().await.unwrap();
-    let deployment = start(quick().store(database.url())).await;
+    let deployment = start(quick().store(database.url()).with("AUTHV2_STORE__ACQUIRE_TIMEOUT", "1")).await;
     let tokens = sign_up(&deployment.api, ADA).await;
     drop((database, postgres));
-    let (private, login, ready) = join!(
+    let (private, login, ready) = tokio::join!(
         get(&deployment.api, "/private", &tokens.access),
         login(&deployment.api, ADA, PASSWORD),
         get(&deployment.api, "/health/ready", ""),
