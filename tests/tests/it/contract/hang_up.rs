@@ -50,7 +50,7 @@ async fn assert_fine(deployment: &mut Deployment) {
 
 async fn an_abandoned_registration_is_whole_or_absent(store: Store) {
     // The hash costs enough for a client to hang up while it is made.
-    let mut deployment = store.deploy(authv2_tests::server::Settings::new()).await;
+    let mut deployment = store.deploy(quick().with("AUTHV2_PASSWORD__MEMORY_KIB", "4096")).await;
     for crash in [false, true] {
         let form = request("/auth/register", &json!({"email": "number00@example.org", "password": PASSWORD}));
         for (number, (sent, wait)) in cuts(&form).into_iter().enumerate() {

@@ -1,8 +1,9 @@
 //! What a deployment says of itself: keys, OAuth metadata, OpenAPI, health.
 
+use authv2_tests::postgres::Postgres;
 use serde_json::json;
 
-use super::fixture::{get, members, quick, start};
+use super::fixture::{ADA, PASSWORD, assert_problem, get, login, members, quick, sign_up, start};
 
 #[tokio::test]
 async fn the_key_set_holds_public_halves_only() {
@@ -70,18 +71,20 @@ async fn says_that_it_lives_and_what_it_is_ready_with() {
 
 #[tokio::test]
 async fn a_database_that_goes_away_is_an_outage_and_no_denial() {
-    use authv2_tests::postgres::Postgres;
-
     let postgres = Postgres::start_own().unwrap();
     let database = postgres.fresh_database().await.unwrap();
-    let deployment = start(quick().store(database.url())).await;
-    let tokens = super::fixture::sign_up(&deployment.api, super::fixture::ADA).await;
+    let deployment = start(quick().store(database.url()).with("AUTHV2_STORE__ACQUIRE_TIMEOUT", "1")).await;
+    let tokens = sign_up(&deployment.api, ADA).await;
     drop((database, postgres));
-    let private = get(&deployment.api, "/private", &tokens.access).await;
-    super::fixture::assert_problem(&private, 503, "unavailable");
-    assert!(!private.header("retry-after").is_empty());
-    let login = super::fixture::login(&deployment.api, super::fixture::ADA, super::fixture::PASSWORD).await;
-    super::fixture::assert_problem(&login, 503, "unavailable");
+    let (private, login, ready) = tokio::join!(
+        get(&deployment.api, "/private", &tokens.access),
+        login(&deployment.api, ADA, PASSWORD),
+        get(&deployment.api, "/health/ready", ""),
+    );
+    for answer in [private, login] {
+        assert_problem(&answer, 503, "unavailable");
+        assert!(!answer.header("retry-after").is_empty());
+    }
+    assert_eq!(ready.status, 503, "{}", ready.text);
     assert_eq!(get(&deployment.api, "/health/live", "").await.status, 200);
-    assert_eq!(get(&deployment.api, "/health/ready", "").await.status, 503);
 }
