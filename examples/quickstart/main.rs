@@ -23,6 +23,11 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
             ExitCode::FAILURE
         }
     }
@@ -32,7 +37,6 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::from_env_and_file(Config::development())?;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    config.listen = address;
     config.listening_on(address);
     let auth = AuthenticationService::builder(config).build().await?;
     announce(address);

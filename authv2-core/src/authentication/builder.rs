@@ -39,6 +39,10 @@ pub enum StartError {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error(transparent)]
     Open(#[from] crate::store::sql::OpenError),
+    /// The role that serves requests can do more than it should, and the profile is production.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[error("store.url: {0}")]
+    PrivilegedRole(crate::store::sql::ExcessRight),
     /// This build has no store of its own, and none was given.
     #[error("store.url: this build has no store: enable the feature `sqlite` or `postgres`, or give it one")]
     NoStore,
@@ -198,6 +202,12 @@ async fn open_store(config: &Config) -> Result<(SharedStore, Feed), StartError> 
         store.migrate().await?;
     } else {
         store.check_schema().await?;
+    }
+    if let Some(right) = store.excess_right().await? {
+        if config.profile == Profile::Production {
+            return Err(StartError::PrivilegedRole(right));
+        }
+        tracing::warn!(%right, "store.url: production would refuse it");
     }
     Ok((Arc::new(store), feed))
 }

@@ -218,12 +218,13 @@ impl Config {
         limits.and(problems)
     }
 
-    /// Fills `allowed_origins`, where the user set none, once the address is known: with the issuer's origin and the
+    /// Takes the address that was bound as `listen`, and fills `allowed_origins`, where the user set none: with the issuer's origin and the
     /// listening origin, which for a loopback or unspecified address is `localhost`, `127.0.0.1` and `[::1]`.
     ///
     /// In production only the issuer's is filled in: the listening origin is plain http there, behind a proxy that
     /// ends TLS, and would be refused if somebody had set it.
     pub fn listening_on(&mut self, address: SocketAddr) {
+        self.listen = address;
         if !self.allowed_origins.is_empty() {
             return;
         }

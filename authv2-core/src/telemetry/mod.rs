@@ -7,7 +7,7 @@
 pub const HTTP_REQUESTS: &str = "authv2_http_requests_total";
 /// Seconds from request head to response head, by `route`.
 pub const HTTP_SECONDS: &str = "authv2_http_request_duration_seconds";
-/// Authenticated requests, by `method` and `outcome`.
+/// Requests that went through `authenticate`, by `outcome`.
 pub const AUTHENTICATIONS: &str = "authv2_authentications_total";
 /// Access tokens refused, by `reason`.
 pub const TOKEN_REFUSALS: &str = "authv2_token_refusals_total";
@@ -15,7 +15,7 @@ pub const TOKEN_REFUSALS: &str = "authv2_token_refusals_total";
 pub const LOGINS: &str = "authv2_logins_total";
 /// Uses of refresh tokens, by `outcome`.
 pub const REFRESHES: &str = "authv2_refreshes_total";
-/// Password hashes waiting or under way.
+/// Passwords that wait to be hashed.
 pub const HASH_POOL_DEPTH: &str = "authv2_password_hash_pool_depth";
 /// Seconds a password verification or hash took, waiting included.
 pub const HASH_SECONDS: &str = "authv2_password_hash_duration_seconds";

@@ -7,10 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use authv2_core::{
+    AuthenticationService, Config,
+    authentication::StartError,
     changes::Feed,
+    master_key::MasterKey,
+    secret::Secret,
     store::{
         DeploymentStore as _, Upkeep as _,
-        sql::{OpenError, SCHEMA_VERSION, SchemaError, SqlOptions, SqlStore},
+        sql::{ExcessRight, OpenError, SCHEMA_VERSION, SchemaError, SqlOptions, SqlStore},
     },
     testing::conformance::{self, Backend, Fixture},
 };
@@ -132,4 +136,28 @@ async fn a_restarted_database_costs_no_request() {
     store.ping().await.unwrap();
     assert_eq!(store.keep_value("issuer", "a".to_owned()).await.unwrap(), "a");
     store.close().await;
+}
+
+fn in_production(database: &Database) -> Config {
+    let mut config = Config { issuer: Some("https://auth.example".to_owned()), ..Config::default() };
+    config.master_key = Some(MasterKey::random_base64().unwrap());
+    config.store.url = Secret::from(database.runtime_url());
+    config.store.migrate_url = Some(Secret::from(database.url()));
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_serves_with_a_role_that_owns_nothing_and_refuses_the_owner() {
+    let database = Postgres::shared().fresh_database().await.unwrap();
+    let config = in_production(&database);
+    let auth = AuthenticationService::builder(config.clone()).build().await.unwrap();
+    auth.shut_down().await;
+    for (url, right) in
+        [(database.url().to_owned(), ExcessRight::Owner), (database.admin_url(), ExcessRight::Superuser)]
+    {
+        let mut config = config.clone();
+        config.store.url = Secret::from(url);
+        let refused = AuthenticationService::builder(config).build().await.unwrap_err();
+        assert!(matches!(refused, StartError::PrivilegedRole(found) if found == right), "{refused}");
+    }
 }

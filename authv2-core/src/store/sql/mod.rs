@@ -9,6 +9,7 @@ mod error;
 mod migrate;
 mod pool;
 mod refresh;
+mod role;
 mod session;
 mod throttle;
 mod tx;
@@ -26,6 +27,7 @@ use self::{dialect::Dialect, pool::Readers};
 pub use self::{
     migrate::{SCHEMA_VERSION, SchemaError},
     pool::UrlError,
+    role::ExcessRight,
 };
 use super::{StoreError, StoreUrl};
 use crate::changes::Feed;
@@ -95,6 +97,7 @@ pub struct SqlStore {
     migrate_url: StoreUrl,
     /// How many dead connections one request may stumble over: as many as the pool can hold.
     retries: u32,
+    #[cfg(feature = "postgres")]
     feed: Feed,
 }
 
@@ -139,6 +142,7 @@ impl SqlStore {
             #[cfg(feature = "postgres")]
             migrate_url: options.migrate_url.clone().unwrap_or_else(|| options.url.clone()),
             retries: options.max_connections,
+            #[cfg(feature = "postgres")]
             feed,
         })
     }
