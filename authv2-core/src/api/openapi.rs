@@ -1,14 +1,19 @@
 //! The OpenAPI 3.1 document, generated from the calls.
 
+use http::StatusCode;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self,
+        self, Content, Ref, RefOr, ResponseBuilder,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
-use super::{accounts, health, metadata, sessions};
+use super::{
+    accounts, health, metadata,
+    problem::{self, Problem},
+    sessions,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,7 +41,8 @@ use super::{accounts, health, metadata, sessions};
         health::live,
         health::ready,
     ),
-    modifiers(&Credentials),
+    components(schemas(Problem)),
+    modifiers(&Credentials, &Responses),
     security(("access_token" = []), ("session_cookie" = []), ()),
 )]
 struct Document;
@@ -54,6 +60,36 @@ impl Modify for Credentials {
         ));
         components.add_security_scheme("session_cookie", SecurityScheme::ApiKey(cookie));
     }
+}
+
+/// What holds for the responses of every call: each has a description, which OpenAPI wants, and any call may be
+/// refused in the contract's form.
+struct Responses;
+
+impl Modify for Responses {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.post, &mut path.patch, &mut path.put, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                for (status, response) in responses.iter_mut() {
+                    if let RefOr::T(response) = response
+                        && response.description.is_empty()
+                    {
+                        let status = StatusCode::from_bytes(status.as_bytes()).ok();
+                        let reason = status.and_then(|status| status.canonical_reason()).unwrap_or("Response");
+                        response.description = reason.to_owned();
+                    }
+                }
+                responses.insert("default".to_owned(), refusal().into());
+            }
+        }
+    }
+}
+
+fn refusal() -> openapi::Response {
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description("Any other refusal: see `code`").content(problem::FORM, problem).build()
 }
 
 /// The document.

@@ -157,6 +157,9 @@ mod tests {
             assert!(routes.find(&row.method, row.path).unwrap().route.is_ok(), "{} {}", row.method, row.path);
             let method = row.method.as_str().to_ascii_lowercase();
             assert!(document["paths"][row.path][&method].is_object(), "{method} {} is not in OpenAPI", row.path);
+            for (status, response) in document["paths"][row.path][&method]["responses"].as_object().unwrap() {
+                assert!(response["description"].is_string(), "{method} {}: {status} is not described", row.path);
+            }
             described += 1;
         }
         let operations: usize =
