@@ -1,0 +1,90 @@
+//! What belongs to the deployment as a whole: signing keys, the feed's rows, the audit trail.
+
+use super::stored_as_text;
+use crate::{changes::Change, clock::Timestamp, secret::Secret, store::StoreError};
+
+/// Where a signing key stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Published, does not sign yet.
+    Pending,
+    /// Signs.
+    Active,
+    /// Verifies only.
+    Retiring,
+    /// Refused.
+    Retired,
+}
+
+/// A signing key as stored: its private half sealed under the master key.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct SigningKeyRecord {
+    /// The `kid`, generated here.
+    pub kid: String,
+    /// The JOSE algorithm, which belongs to the key.
+    pub alg: String,
+    /// Where it stands.
+    #[sqlx(try_from = "String")]
+    pub state: KeyState,
+    /// The private key, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it signs from.
+    pub activates_at: Timestamp,
+    /// When it stops verifying.
+    pub retires_at: Option<Timestamp>,
+}
+
+/// A change as the feed's table holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// Its place in the table.
+    pub seq: i64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What changed.
+    pub change: Change,
+}
+
+/// An audit entry as stored.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What, as `session.login`.
+    pub action: String,
+    /// `success`, `denied` or `failure`.
+    pub outcome: String,
+    /// What kind of actor: `user`, `anonymous`, `system`.
+    pub actor_kind: String,
+    /// Which actor.
+    pub actor_id: Option<String>,
+    /// On what: an id.
+    pub target: Option<String>,
+    /// From where.
+    pub ip: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// Why, where it was not a success.
+    pub reason: Option<String>,
+}
+
+/// What [`super::Upkeep::purge`] may remove.
+#[derive(Debug, Clone, Copy)]
+pub struct PurgeBefore {
+    /// Sessions dead since before this.
+    pub sessions: Timestamp,
+    /// Networks last signed in from before this.
+    pub networks: Timestamp,
+    /// Counters untouched since before this.
+    pub counters: Timestamp,
+    /// Changes written before this.
+    pub changes: Timestamp,
+}
+
+/// The connection string, whose password must not be printed.
+pub type StoreUrl = Secret;
+
+stored_as_text!(KeyState { Pending = "pending", Active = "active", Retiring = "retiring", Retired = "retired" });

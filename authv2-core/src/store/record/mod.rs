@@ -1,0 +1,34 @@
+//! The records that cross the store boundary.
+
+mod deployment;
+mod session;
+mod throttle;
+mod user;
+
+pub use self::{deployment::*, session::*, throttle::*, user::*};
+
+/// Gives an enum its one spelling in the database.
+macro_rules! stored_as_text {
+    ($name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        impl $name {
+            /// As it is stored and shown.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = StoreError;
+
+            fn try_from(text: String) -> Result<Self, StoreError> {
+                match text.as_str() {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(StoreError::corrupt(concat!("unknown ", stringify!($name)))),
+                }
+            }
+        }
+    };
+}
+
+use stored_as_text;
