@@ -95,8 +95,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn follow(&self, _truth: Timestamp) {}
 }
 
-/// The system's clock, monotonic between corrections: it counts from an anchor with [`Instant`], so that a step
-/// of the wall clock neither revives nor kills a session.
+/// The system's clock, monotonic between corrections: it counts from an anchor with [`Instant`]. On one machine the
+/// correction is the wall clock itself, so a step of it is followed within a minute; with a shared database, the
+/// database's.
 #[derive(Debug)]
 pub struct SystemClock {
     anchor: Instant,

@@ -105,6 +105,8 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let state = if is_preflight(&request) {
+            // Nobody, as far as what stands inside is concerned: it may answer, or refuse like any anonymous request.
+            request.extensions_mut().insert(Caller::new(self.layer.auth.clone(), None));
             State::Inner { future: inner.call(request) }
         } else {
             let authenticating: Authenticating = Box::pin(self.layer.auth.authenticate(&request));

@@ -2,7 +2,7 @@
 //!
 //! `cargo run` starts it on SQLite in the working directory. Settings come from `authv2.toml` and the environment.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 
 use authv2_axum::{Principal, api_service, auth_layer, method_not_allowed, router};
 use authv2_core::{AuthenticationService, Config};
@@ -13,6 +13,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 mod cors;
 mod page;
+
+/// How long requests may take to finish once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,9 +43,18 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     config.listening_on(address);
     let auth = AuthenticationService::builder(config).build().await?;
     announce(address);
-    axum::serve(listener, app(&auth).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stopped())
-        .await?;
+    let (asked, stopping) = tokio::sync::oneshot::channel();
+    let serving = axum::serve(listener, app(&auth).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async {
+            stopped().await;
+            let _ = asked.send(());
+        })
+        .into_future();
+    tokio::select! {
+        served = serving => served?,
+        // Whoever has not finished by then does not keep the process: a half-sent request would for ever.
+        () = async { let _ = stopping.await; tokio::time::sleep(GRACE).await } => {}
+    }
     auth.shut_down().await;
     Ok(())
 }
@@ -68,19 +80,25 @@ async fn private(Principal(principal): Principal) -> Json<Value> {
     }))
 }
 
+/// Says where it listens. Whoever started it may have closed its standard output after the first line.
 fn announce(address: SocketAddr) {
     let url = format!("http://{address}");
-    println!("listening on {url}");
-    println!();
-    println!("try it in a browser at {url}/ or from a shell:");
-    println!();
-    println!("  curl -s {url}/auth/register -H 'content-type: application/json' \\");
-    println!("    -d '{{\"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}'");
-    println!("  TOKEN=$(curl -s {url}/auth/login -H 'content-type: application/json' \\");
-    println!("    -d '{{\"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}' \\");
-    println!("    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
-    println!("  curl -s {url}/private -H \"authorization: Bearer $TOKEN\"");
-    println!("  curl -s -X POST {url}/auth/logout -H \"authorization: Bearer $TOKEN\" -w '%{{http_code}}\\n'");
+    let text = format!(
+        r#"listening on {url}
+
+try it in a browser at {url}/ or from a shell:
+
+  curl -s {url}/auth/register -H 'content-type: application/json' \
+    -d '{{"email": "ada@example.com", "password": "correct horse battery"}}'
+  TOKEN=$(curl -s {url}/auth/login -H 'content-type: application/json' \
+    -d '{{"email": "ada@example.com", "password": "correct horse battery"}}' \
+    | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -s {url}/private -H "authorization: Bearer $TOKEN"
+  curl -s -X POST {url}/auth/logout -H "authorization: Bearer $TOKEN" -w '%{{http_code}}\n'
+"#
+    );
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Until somebody asks the process to end.

@@ -107,14 +107,15 @@ where
     if takes == Takes::Nothing {
         return Ok(Bytes::new());
     }
-    let may_be_left_out = takes == Takes::OptionalJson && body.is_end_stream();
-    let is_acceptable = may_be_left_out || is_json(headers);
-    let read = timeout(PATIENCE, collect(body, is_acceptable)).await;
+    let is_json = is_json(headers);
+    let read = timeout(PATIENCE, collect(body, is_json)).await;
     let (kept, seen) = read.unwrap_or_else(|_| Err(Error::new(Code::MalformedRequest, "the body came too slowly")))?;
     if seen > BODY_MAX {
         return Err(Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes")));
     }
-    if !is_acceptable {
+    // An empty body may come in chunks, so that only its end tells that it is none.
+    let is_left_out = takes == Takes::OptionalJson && seen == 0;
+    if !(is_json || is_left_out) {
         return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
     Ok(kept)

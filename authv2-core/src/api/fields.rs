@@ -8,6 +8,9 @@ use crate::{
     secret::Secret,
 };
 
+/// How many unknown fields are told by name: the answer must not outgrow the request.
+const UNKNOWN_TOLD: usize = 20;
+
 /// The members of a JSON object, taken one by one; what is left over was not asked for.
 #[derive(Debug)]
 pub(super) struct Fields {
@@ -101,7 +104,7 @@ impl Fields {
     /// # Errors
     /// [`Code::ValidationFailed`] with every problem.
     pub(super) fn finish(mut self) -> Result<()> {
-        for name in self.members.keys() {
+        for name in self.members.keys().take(UNKNOWN_TOLD) {
             let shown: String = name.chars().take(64).collect();
             self.problems.push(FieldError::new(shown, "unknown_field", "is not a field of this request"));
         }

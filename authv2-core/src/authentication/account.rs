@@ -40,6 +40,9 @@ impl AuthenticationService {
         display_name: Option<Option<&str>>,
         origin: &Origin,
     ) -> Result<User> {
+        if display_name.is_none() {
+            return Ok(principal.user());
+        }
         match self.0.users.update_profile(principal.user_id(), display_name, None, origin).await? {
             Updated::Done(user) => Ok(User::from(&user)),
             Updated::Missing => Err(Error::new(Code::NotFound, "the account has been removed")),

@@ -87,6 +87,11 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
+        // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
+        if claims.cnf.is_some() {
+            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "bound_to_a_key");
+            return Err(invalid_token());
+        }
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
         let live = self.0.sessions.live(session).await?;

@@ -156,7 +156,7 @@ impl AuthenticationService {
             let sent = sent.and_then(|value| std::str::from_utf8(value).ok()).map(Secret::from);
             sent.filter(|sent| cookie(head, csrf::COOKIE).is_some_and(|cookie| cookie.expose() == sent.expose()))
         });
-        if csrf.is_some() {
+        if csrf.is_some() || opens_a_channel(head) {
             self.refuse_foreign_origin(head)?;
         }
         let believed: Option<&[u8]> = head.header_values(BELIEVED_ORGANIZATION).next();
@@ -194,6 +194,14 @@ impl AuthenticationService {
 /// Whether a method may change something (RFC 9110 section 9.2.1).
 fn is_unsafe(method: &str) -> bool {
     !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+/// Whether it asks for a WebSocket or an event stream: what a page of another site could read, were it let in.
+fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
+    let says = |name: &'static str, word: &str| {
+        head.header_values(name).any(|value| String::from_utf8_lossy(value).to_ascii_lowercase().contains(word))
+    };
+    says("upgrade", "websocket") || says("accept", "text/event-stream")
 }
 
 fn bearer(value: &[u8]) -> Credential {

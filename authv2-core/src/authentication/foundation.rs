@@ -40,26 +40,38 @@ pub(super) async fn master_key(config: &Config, store: &SharedStore) -> Result<M
 
 /// Reads the key, or makes the file: only its owner may read it. The production profile has refused a missing one.
 fn from_file(path: &Path) -> io::Result<Secret> {
-    use std::io::Write as _;
-
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(mut file) => {
-            let made = MasterKey::random_base64().map_err(io::Error::other)?;
-            file.write_all(made.expose().as_bytes())?;
-            file.sync_all()?;
+    match std::fs::read_to_string(path).map(zeroize::Zeroizing::new) {
+        Ok(text) => return Ok(Secret::from(text.trim())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Written under another name first: nobody ever sees half a key, and of two processes that make one, one wins.
+    let made = MasterKey::random_base64().map_err(io::Error::other)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    write_private(Path::new(&draft), made.expose())?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Ok(()) => {
             tracing::warn!(path = %path.display(), "made a master key: keep a copy of this file");
             Ok(made)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let text = zeroize::Zeroizing::new(std::fs::read_to_string(path)?);
-            Ok(Secret::from(text.trim()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => from_file(path),
         Err(error) => Err(error),
     }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// The issuer: configured, or (in development alone) where this deployment listened first, so that its tokens outlive

@@ -155,7 +155,9 @@ impl Throttle {
         let admitted = timeout(PATIENCE, async {
             loop {
                 let freed = self.under_way.freed.notified();
-                let (slot, ahead) = self.under_way.enter(names.all.clone());
+                // A sign-in clears the counter of passwords asked again; it takes no place there.
+                let entered: Vec<Bucket> = names.all.iter().copied().filter(|name| *name != names.reasked).collect();
+                let (slot, ahead) = self.under_way.enter(entered.clone());
                 let facts = store
                     .sign_in_facts(SignInQuery {
                         email_key: email_key.to_owned(),
@@ -165,7 +167,7 @@ impl Throttle {
                     })
                     .await?;
                 let ahead_on = |bucket: Bucket| {
-                    let found = names.all.iter().zip(&ahead).find(|(name, _)| **name == bucket);
+                    let found = entered.iter().zip(&ahead).find(|(name, _)| **name == bucket);
                     found.map_or(0, |(_, ahead)| *ahead)
                 };
                 let rules = self.rules(&names, &facts, ahead_on(names.account), now());
@@ -173,7 +175,7 @@ impl Throttle {
                 for rule in &rules {
                     let stored = facts.attempts.iter().find(|stored| stored.bucket == rule.bucket);
                     match judge(rule, stored, ahead_on(rule.bucket), now()) {
-                        Verdict::Refuse(wait) => return Err(self.refusal(wait)),
+                        Verdict::Refuse(wait) => return Err(refusal(rule, wait)),
                         Verdict::Queue => verdict = Verdict::Queue,
                         Verdict::Pass => {}
                     }
@@ -185,7 +187,7 @@ impl Throttle {
                 UnderWay::wait(slot, freed).await;
             }
         });
-        admitted.await.unwrap_or_else(|_| Err(self.refusal(Duration::from_secs(1))))
+        admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
     /// Lets a password asked again through, or refuses it: these count per account alone.
@@ -225,13 +227,13 @@ impl Throttle {
                 let (slot, ahead) = self.under_way.enter(vec![rule.bucket]);
                 let stored = store.attempts(&[rule.bucket]).await?;
                 match judge(&rule, stored.first(), ahead.first().copied().unwrap_or_default(), now()) {
-                    Verdict::Refuse(wait) => return Err(self.refusal(wait)),
+                    Verdict::Refuse(wait) => return Err(refusal(&rule, wait)),
                     Verdict::Pass => return Ok(Attempt { on_failure: vec![rule], clear: Vec::new(), _slot: slot }),
                     Verdict::Queue => UnderWay::wait(slot, freed).await,
                 }
             }
         });
-        admitted.await.unwrap_or_else(|_| Err(self.refusal(Duration::from_secs(1))))
+        admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
     /// The rules that apply to this attempt, and that count if it fails.
@@ -271,12 +273,6 @@ impl Throttle {
         }
     }
 
-    fn refusal(&self, wait: Duration) -> Error {
-        let policy =
-            RatePolicy { name: "sign-in", quota: u64::from(self.config.pair_limit), window: self.config.window };
-        Error::new(Code::TooManyAttempts, "wait before the next attempt").with_retry_after(wait).with_policy(policy)
-    }
-
     /// The name of a counter: a keyed hash, so that the table tells no e-mail and no address.
     fn name(&self, kind: &str, parts: &[&str]) -> Bucket {
         let mut context = hmac::Context::with_key(&self.key);
@@ -290,6 +286,18 @@ impl Throttle {
         }
         name
     }
+}
+
+/// The limit itself said no.
+fn refusal(rule: &BucketRule, wait: Duration) -> Error {
+    let policy =
+        RatePolicy { name: "sign-in", quota: u64::try_from(rule.limit).unwrap_or(u64::MAX), window: rule.window };
+    Error::new(Code::TooManyAttempts, "wait before the next attempt").with_retry_after(wait).with_policy(policy)
+}
+
+/// Those ahead did not come to an end in time: that says nothing about the caller.
+fn overloaded() -> Error {
+    Error::new(Code::Unavailable, "try again in a moment")
 }
 
 fn pace(bucket: Bucket, limit: i64) -> BucketRule {

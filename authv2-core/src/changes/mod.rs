@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -80,7 +81,10 @@ impl Feed {
         let listeners = self.0.listeners.read().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             for listener in listeners.iter() {
-                listener.apply(change);
+                // A defect in one listener must not take the writer down with it.
+                if catch_unwind(AssertUnwindSafe(|| listener.apply(change))).is_err() {
+                    tracing::error!("a listener of the change feed panicked");
+                }
             }
             // An error means that nobody subscribes at the moment.
             let _ = self.0.subscribers.send(*change);

@@ -221,7 +221,10 @@ impl SessionService {
     fn due_extension(&self, session: &SessionRecord, now: Timestamp) -> Option<Timestamp> {
         let idle = self.0.config.idle_ttl;
         let deadline = (now + idle).min(session.expires_at);
-        (deadline > session.idle_expires_at && deadline.since(session.idle_expires_at) >= idle / 10).then_some(deadline)
+        let gain = deadline.since(session.idle_expires_at);
+        // The last step, to the absolute end, may be a short one.
+        let is_due = gain >= idle / 10 || (!gain.is_zero() && deadline == session.expires_at);
+        is_due.then_some(deadline)
     }
 
     /// The user's live sessions, newest first.

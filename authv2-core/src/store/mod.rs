@@ -127,6 +127,9 @@ pub trait DeploymentStore: Send + Sync {
     /// Adds `key` if there is no key yet; all keys afterwards.
     async fn found_signing_keys(&self, key: SigningKeyRecord, act: Act) -> Result<Vec<SigningKeyRecord>, StoreError>;
 
+    /// Whether there is a platform administrator.
+    async fn has_admin(&self) -> Result<bool, StoreError>;
+
     /// Adds the platform administrator unless there is one or its e-mail is taken.
     async fn found_admin(&self, user: NewUser, act: Act) -> Result<Created, StoreError>;
 }
@@ -144,7 +147,8 @@ pub trait Upkeep: Send + Sync {
     /// how many went.
     async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError>;
 
-    /// The changes after `position`, oldest first, at most `limit`.
+    /// The changes after `position`, oldest first, at most `limit`: for looking at the table. A node that follows it
+    /// must not go by positions on PostgreSQL, where a smaller one may be committed later.
     async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
 
     /// The newest audit entries, newest first.

@@ -124,6 +124,10 @@ impl UserService {
     /// # Errors
     /// As [`UserService::register`].
     pub async fn found_admin(&self, new: NewAccount<'_>) -> Result<Registered, UserError> {
+        // Seen early, a password that is not used is neither judged nor hashed.
+        if self.store.has_admin().await? {
+            return Ok(Registered::AlreadyFounded);
+        }
         let user = self.prepare(&new).await?;
         let act = Act::new("user.admin_founded", Actor::System, self.clock.now(), &Origin::default()).on(user.id);
         Ok(registered(self.store.found_admin(user, act).await?))

@@ -21,6 +21,8 @@ const LOCK: &str = "INSERT INTO deployment (name, value) VALUES ($1, '')
 
 const KEYS: &str = "SELECT * FROM signing_keys ORDER BY created_at, kid";
 
+const ADMIN: &str = "SELECT version FROM users WHERE platform_admin LIMIT 1";
+
 const INSERT_KEY: &str = "INSERT INTO signing_keys (kid, alg, state, sealed, created_at, activates_at, retires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
@@ -69,12 +71,17 @@ impl DeploymentStore for SqlStore {
         .await
     }
 
+    async fn has_admin(&self) -> Result<bool, StoreError> {
+        let admin: Option<(i64,)> = read!(self, pool => sqlx::query_as(ADMIN).fetch_optional(pool))?;
+        Ok(admin.is_some())
+    }
+
     async fn found_admin(&self, user: NewUser, act: Act) -> Result<Created, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
                 tx.lock("platform_admin").await?;
                 let admin: Option<(i64,)> = within!(tx, conn =>
-                    sqlx::query_as("SELECT version FROM users WHERE platform_admin LIMIT 1").fetch_optional(conn))?;
+                    sqlx::query_as(ADMIN).fetch_optional(conn))?;
                 if admin.is_some() {
                     return Ok(Created::AlreadyFounded);
                 }

@@ -67,7 +67,9 @@ impl Dialect {
                     "CREATE FUNCTION authv2_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS
                      $$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$;
                      CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
-                     FOR EACH ROW EXECUTE FUNCTION authv2_audit_append_only();",
+                     FOR EACH ROW EXECUTE FUNCTION authv2_audit_append_only();
+                     CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit
+                     FOR EACH STATEMENT EXECUTE FUNCTION authv2_audit_append_only();",
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
             ],

@@ -149,7 +149,9 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let deadline = (at + rotation.idle_ttl).min(session.expires_at);
-        if deadline.since(session.idle_expires_at) < rotation.idle_ttl / 10 {
+        let gain = deadline.since(session.idle_expires_at);
+        // The last step, to the absolute end, may be a short one.
+        if gain.is_zero() || (gain < rotation.idle_ttl / 10 && deadline < session.expires_at) {
             return Ok(());
         }
         execute!(self, sqlx::query(EXTEND).bind(session.id).bind(deadline).bind(at))?;

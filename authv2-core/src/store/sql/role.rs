@@ -6,7 +6,7 @@
 use super::{SqlStore, pool::Readers};
 use crate::store::StoreError;
 
-/// A right that the serving role should not have.
+/// A right that the serving role, or a role that it may become, should not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExcessRight {
@@ -22,11 +22,10 @@ pub enum ExcessRight {
 }
 
 #[cfg(feature = "postgres")]
-const RIGHTS: &str = "SELECT rolsuper, rolbypassrls, EXISTS (
+const RIGHTS: &str = "SELECT COALESCE(bool_or(rolsuper), FALSE), COALESCE(bool_or(rolbypassrls), FALSE), EXISTS (
         SELECT 1 FROM pg_class
-        WHERE relname = 'users' AND relnamespace = current_schema()::regnamespace
-          AND pg_has_role(current_user, relowner, 'USAGE'))
-    FROM pg_roles WHERE rolname = current_user";
+        WHERE oid IN (to_regclass('users'), to_regclass('audit')) AND pg_has_role(current_user, relowner, 'MEMBER'))
+    FROM pg_roles WHERE pg_has_role(current_user, pg_roles.oid, 'MEMBER')";
 
 impl SqlStore {
     /// The gravest right that the serving role has and should not have. SQLite knows no roles.
