@@ -88,7 +88,10 @@ impl StoreConfig {
                 problems.report("store.migrate_url", Problem::Refused("names another kind of database than store.url"));
             }
         }
-        if profile == Profile::Production && database == Some(Database::Sqlite) && is_in_memory(self.url.expose()) {
+        if profile == Profile::Production
+            && database == Some(Database::Sqlite)
+            && crate::store::is_in_memory(self.url.expose())
+        {
             problems.report(
                 "store.url",
                 Problem::RefusedInProduction("an in-memory store forgets every user and every revocation at exit"),
@@ -129,13 +132,6 @@ fn is_well_formed(database: Database, url: &str) -> bool {
         #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
         _ => true,
     }
-}
-
-/// Whether SQLite would keep this database in memory, or in a temporary file, which ends as it does.
-fn is_in_memory(url: &str) -> bool {
-    let rest = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    file.is_empty() || file.contains(":memory:") || parameters.split('&').any(|p| p == "mode=memory")
 }
 
 #[cfg(test)]

@@ -174,3 +174,10 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// How long counters and dead sessions stay before [`Upkeep::purge`] takes them.
 pub const KEEP_DEAD_SESSIONS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Whether SQLite would keep this database in memory, or in a temporary file, which ends as it does.
+pub(crate) fn is_in_memory(url: &str) -> bool {
+    let rest = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    file.is_empty() || file.contains(":memory:") || parameters.split('&').any(|p| p == "mode=memory")
+}

@@ -103,7 +103,7 @@ impl Dialect {
         }
     }
 
-    /// Takes the lock under which one process migrates, inside a transaction begun with [`Dialect::BEGIN_EXCLUSIVE`].
+    /// Takes the lock under which one process migrates, inside its transaction.
     pub(super) const fn migration_lock(self) -> Option<&'static str> {
         match self {
             #[cfg(feature = "sqlite")]
@@ -111,16 +111,6 @@ impl Dialect {
             #[cfg(feature = "postgres")]
             // An arbitrary constant of ours: "authv2" in ASCII.
             Self::Postgres => Some("SELECT pg_advisory_xact_lock(107135026955826)"),
-        }
-    }
-
-    /// Begins the transaction of a migration.
-    pub(super) const fn begin_exclusive(self) -> &'static str {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite => "BEGIN EXCLUSIVE",
-            #[cfg(feature = "postgres")]
-            Self::Postgres => "BEGIN",
         }
     }
 }

@@ -27,6 +27,11 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// The database did not answer within the store's patience.
+pub(super) fn too_slow() -> StoreError {
+    StoreError::unavailable("the database did not answer in time")
+}
+
 /// Whether the connection broke before the statement can have had an effect worth worrying about: a read may be sent
 /// again on another one.
 pub(super) fn connection_lost(error: &sqlx::Error) -> bool {

@@ -101,20 +101,32 @@ impl SqlStore {
             #[cfg(feature = "sqlite")]
             Writes::Queue(_) => Conn::Sqlite(self.writer.acquire().await.map_err(StoreError::from)?),
             #[cfg(feature = "postgres")]
+            // Only who changes the schema needs the owner's credentials.
+            Writes::Pool(pool) if matches!(plan, Plan::Check) => {
+                Conn::Postgres(pool.begin().await.map_err(StoreError::from)?)
+            }
+            #[cfg(feature = "postgres")]
             Writes::Pool(_) => Conn::Postgres(self.migrator().await?),
         };
         let mut tx = Tx::new(conn);
         // On PostgreSQL the transaction has begun with the connection.
         #[cfg(feature = "sqlite")]
         if matches!(tx.conn, Conn::Sqlite(_)) {
-            run(&mut tx, self.dialect.begin_exclusive()).await?;
+            match plan {
+                Plan::Check => run(&mut tx, "BEGIN").await?,
+                Plan::Up | Plan::DownTo(_) => begin_exclusive(&mut tx).await?,
+            }
         }
         let done = self.apply(&mut tx, plan).await;
         match tx.conn {
             #[cfg(feature = "sqlite")]
             Conn::Sqlite(mut conn) => {
                 let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-                (&mut *conn).execute(end).await.map_err(StoreError::from)?;
+                let ended = (&mut *conn).execute(end).await;
+                // Some errors have ended the transaction already: theirs is the story to tell.
+                if done.is_ok() {
+                    ended.map_err(StoreError::from)?;
+                }
             }
             #[cfg(feature = "postgres")]
             Conn::Postgres(transaction) if done.is_ok() => transaction.commit().await.map_err(StoreError::from)?,
@@ -189,6 +201,17 @@ enum Plan {
     Up,
     DownTo(i64),
     Check,
+}
+
+/// Waits for another process that migrates, for a minute: each try waits as long as SQLite's busy time-out.
+#[cfg(feature = "sqlite")]
+async fn begin_exclusive(tx: &mut Tx) -> Result<(), StoreError> {
+    for _ in 1..12 {
+        if run(tx, "BEGIN EXCLUSIVE").await.is_ok() {
+            return Ok(());
+        }
+    }
+    run(tx, "BEGIN EXCLUSIVE").await
 }
 
 /// Runs schema statements, several at once. The text is ours: embedded in the build, nothing spliced in.

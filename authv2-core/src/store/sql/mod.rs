@@ -41,7 +41,7 @@ pub struct SqlOptions {
     pub migrate_url: Option<StoreUrl>,
     /// The most connections held at a time.
     pub max_connections: u32,
-    /// How long a request waits for a connection before it is refused as unavailable.
+    /// How long a caller waits for a connection, and for an answer, before it is told that the store is unavailable.
     pub acquire_timeout: Duration,
     /// SQLite: how many writes may wait for the writer before more are shed.
     pub write_queue: usize,
@@ -95,6 +95,8 @@ pub struct SqlStore {
     writer: sqlx::SqlitePool,
     #[cfg(feature = "postgres")]
     migrate_url: StoreUrl,
+    /// How long a caller waits for an answer.
+    patience: Duration,
     /// How many dead connections one request may stumble over: as many as the pool can hold.
     retries: u32,
     #[cfg(feature = "postgres")]
@@ -141,6 +143,7 @@ impl SqlStore {
             writer,
             #[cfg(feature = "postgres")]
             migrate_url: options.migrate_url.clone().unwrap_or_else(|| options.url.clone()),
+            patience: options.acquire_timeout,
             retries: options.max_connections,
             #[cfg(feature = "postgres")]
             feed,

@@ -38,24 +38,29 @@ pub(super) enum Conn {
 
 /// Runs one query on the pool of readers, whichever database it is. The expression stands once and is compiled for
 /// each. A connection that turns out to be dead is replaced and the query sent again: pools are not asked to ping
-/// before every use.
+/// before every use. All of it together has the store's patience and no more.
 macro_rules! read {
     ($store:expr, $pool:ident => $query:expr) => {{
-        let mut tries = 0;
-        loop {
-            let result = match &$store.readers {
-                #[cfg(feature = "sqlite")]
-                $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
-                #[cfg(feature = "postgres")]
-                $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
-            };
-            match result {
-                Err(error) if tries < $store.retries && $crate::store::sql::error::connection_lost(&error) => {
-                    tries += 1;
+        let asked = async {
+            let mut tries = 0;
+            loop {
+                let result = match &$store.readers {
+                    #[cfg(feature = "sqlite")]
+                    $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
+                    #[cfg(feature = "postgres")]
+                    $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
+                };
+                match result {
+                    Err(error) if tries < $store.retries && $crate::store::sql::error::connection_lost(&error) => {
+                        tries += 1;
+                    }
+                    other => break other.map_err($crate::store::StoreError::from),
                 }
-                other => break other.map_err($crate::store::StoreError::from),
             }
-        }
+        };
+        tokio::time::timeout($store.patience, asked)
+            .await
+            .unwrap_or_else(|_| Err($crate::store::sql::error::too_slow()))
     }};
 }
 
@@ -132,6 +137,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[cfg(feature = "sqlite")]
 pub(super) async fn sqlite(options: &SqlOptions) -> Result<(SqlitePool, SqlitePool), super::OpenError> {
     let url = options.url.expose();
+    let in_memory = crate::store::is_in_memory(url);
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|_| UrlError::Unreadable)?
         .create_if_missing(true)
@@ -146,16 +152,28 @@ pub(super) async fn sqlite(options: &SqlOptions) -> Result<(SqlitePool, SqlitePo
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    if url.contains(":memory:") || url.contains("mode=memory") {
+    if in_memory {
         let only = pool(1).min_connections(1).connect_with(connect).await.map_err(StoreError::from)?;
         return Ok((only.clone(), only));
     }
+    make_private(connect.get_filename());
     let writer = open_file(|| pool(1).connect_with(connect.clone().journal_mode(SqliteJournalMode::Wal))).await?;
     let readers = pool(options.max_connections)
         .connect_with(connect.pragma("query_only", "true"))
         .await
         .map_err(StoreError::from)?;
     Ok((readers, writer))
+}
+
+/// Makes the file before SQLite does, so that its owner alone can read it: it holds hashes and sealed keys. What goes
+/// wrong here the driver meets again, and tells.
+#[cfg(feature = "sqlite")]
+fn make_private(path: &std::path::Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(path));
 }
 
 /// Opens a file, patiently: switching it to WAL fails at once while another process does the same.

@@ -3,11 +3,12 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     SqlStore, Writes,
     dialect::{Dialect, Texts},
+    error,
     pool::{Conn, execute},
 };
 use crate::{
@@ -154,27 +155,43 @@ impl SqlStore {
             Writes::Queue(queue) => queue.submit(job)?,
             #[cfg(feature = "postgres")]
             Writes::Pool(pool) => {
-                let (pool, feed, retries) = (pool.clone(), self.feed.clone(), self.retries);
-                tokio::spawn(async move { alone(&pool, retries, job, &feed).await });
+                let (pool, feed) = (pool.clone(), self.feed.clone());
+                let (patience, retries) = (self.patience, self.retries);
+                tokio::spawn(async move {
+                    let begun = timeout(patience, begin(&pool, retries)).await;
+                    alone(begun.unwrap_or_else(|_| Err(error::too_slow())), job, &feed).await;
+                });
             }
         }
-        answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("the writer has stopped")))
+        match timeout(self.patience, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(StoreError::unavailable("the writer has stopped"))),
+            // It may still be committed: the caller learns that when it asks again.
+            Err(_) => Err(error::too_slow()),
+        }
+    }
+}
+
+/// Begins a transaction. Nothing was sent yet, so a dead connection costs another try, not the request.
+#[cfg(feature = "postgres")]
+async fn begin(pool: &sqlx::PgPool, retries: u32) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, StoreError> {
+    let mut tries = 0;
+    loop {
+        match pool.begin().await {
+            Err(lost) if tries < retries && error::connection_lost(&lost) => tries += 1,
+            other => return other.map_err(StoreError::from),
+        }
     }
 }
 
 /// Runs one job in a PostgreSQL transaction of its own.
 #[cfg(feature = "postgres")]
-async fn alone(pool: &sqlx::PgPool, retries: u32, mut job: Box<dyn Job>, feed: &crate::changes::Feed) {
-    let mut tries = 0;
-    let begun = loop {
-        match pool.begin().await {
-            // Nothing was sent yet: a dead connection costs another try, not the request.
-            Err(error) if tries < retries && super::error::connection_lost(&error) => tries += 1,
-            other => break other,
-        }
-    };
+async fn alone(
+    begun: Result<sqlx::Transaction<'static, sqlx::Postgres>, StoreError>,
+    mut job: Box<dyn Job>,
+    feed: &crate::changes::Feed,
+) {
     let committed = match begun {
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
         Ok(transaction) => {
             let mut tx = Tx::new(Conn::Postgres(transaction));
             let keep = job.run(&mut tx).await;

@@ -14,13 +14,32 @@ use crate::{
     store::{AuditRecord, ChangeRecord, PurgeBefore, StoreError, Upkeep},
 };
 
-/// How many rows of a kind one purge removes: bounds how long it holds the writer.
-const PURGE_IDLE: &str = "DELETE FROM sessions WHERE session_id IN
-    (SELECT session_id FROM sessions WHERE idle_expires_at < $1 LIMIT 1000)";
-const PURGE_ENDED: &str = "DELETE FROM sessions WHERE session_id IN
-    (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000)";
-const PURGE_REVOKED: &str = "DELETE FROM sessions WHERE session_id IN
-    (SELECT session_id FROM sessions WHERE revoked_at < $1 LIMIT 1000)";
+/// One purge removes a bounded number of rows of a kind, which bounds how long it holds the writer. So the tokens of a
+/// dead session go first, by themselves, and the session once it has none: a cascade knows no bound.
+macro_rules! purge_sessions {
+    ($dead:literal) => {
+        [
+            concat!(
+                "DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens
+                 JOIN sessions ON sessions.session_id = refresh_tokens.session_id WHERE ",
+                $dead,
+                " LIMIT 1000)"
+            ),
+            concat!(
+                "DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE ",
+                $dead,
+                " AND NOT EXISTS (SELECT 1 FROM refresh_tokens
+                    WHERE refresh_tokens.session_id = sessions.session_id) LIMIT 1000)"
+            ),
+        ]
+    };
+}
+
+const PURGE_SESSIONS: [[&str; 2]; 3] = [
+    purge_sessions!("sessions.idle_expires_at < $1"),
+    purge_sessions!("sessions.expires_at < $1"),
+    purge_sessions!("sessions.revoked_at < $1"),
+];
 const PURGE_NETWORKS: &str = "DELETE FROM known_networks WHERE (user_id, network) IN
     (SELECT user_id, network FROM known_networks WHERE last_login_at < $1 LIMIT 1000)";
 const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
@@ -91,10 +110,10 @@ impl Upkeep for SqlStore {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut gone = 0;
+                for sql in PURGE_SESSIONS.as_flattened() {
+                    gone += tx.affected(sql, before.sessions).await?;
+                }
                 for (sql, before) in [
-                    (PURGE_IDLE, before.sessions),
-                    (PURGE_ENDED, before.sessions),
-                    (PURGE_REVOKED, before.sessions),
                     (PURGE_NETWORKS, before.networks),
                     (PURGE_COUNTERS, before.counters),
                     (PURGE_CHANGES, before.changes),
