@@ -29,6 +29,7 @@ const PASSWORD: &str = "correct horse battery";
 
 async fn world() -> World {
     let mut config = Config::development();
+    config.allowed_origins = vec!["https://app.example".parse().unwrap()];
     config.store.url = Secret::from("sqlite::memory:");
     config.password.memory_kib = 64;
     config.password.iterations = 1;
@@ -41,16 +42,27 @@ async fn world() -> World {
 }
 
 async fn sign_in(auth: &AuthenticationService) -> String {
-    let login = Login {
+    match auth.login(login(Transport::Bearer), &Origin::default()).await.unwrap().credentials {
+        Credentials::Tokens { access_token, .. } => access_token.expose().clone(),
+        Credentials::Cookie { .. } => panic!("a bearer sign-in gave a cookie"),
+    }
+}
+
+/// The `Cookie` header of a new session.
+async fn sign_in_by_cookie(auth: &AuthenticationService) -> String {
+    match auth.login(login(Transport::Cookie), &Origin::default()).await.unwrap().credentials {
+        Credentials::Cookie { secret, .. } => format!("authv2={}", secret.expose()),
+        Credentials::Tokens { .. } => panic!("a cookie sign-in gave tokens"),
+    }
+}
+
+fn login(transport: Transport) -> Login {
+    Login {
         email: "ada@example.com".to_owned(),
         password: Secret::from(PASSWORD),
         organization: None,
         store: None,
-        transport: Transport::Bearer,
-    };
-    match auth.login(login, &Origin::default()).await.unwrap().credentials {
-        Credentials::Tokens { access_token, .. } => access_token.expose().clone(),
-        Credentials::Cookie { .. } => panic!("a bearer sign-in gave a cookie"),
+        transport,
     }
 }
 
@@ -192,28 +204,58 @@ async fn a_session_ends_when_it_is_idle_or_old_and_not_before() {
     let world = world().await;
     let app = routes().layer(auth_layer(&world.auth));
     let config = &world.auth.config().session;
-    let day = Duration::from_secs(24 * 3600);
-    let cookie = {
-        let login = Login {
-            email: "ada@example.com".to_owned(),
-            password: Secret::from(PASSWORD),
-            organization: None,
-            store: None,
-            transport: Transport::Cookie,
-        };
-        match world.auth.login(login, &Origin::default()).await.unwrap().credentials {
-            Credentials::Cookie { secret, .. } => format!("authv2={}", secret.expose()),
-            Credentials::Tokens { .. } => panic!("a cookie sign-in gave tokens"),
-        }
-    };
+    let cookie = sign_in_by_cookie(&world.auth).await;
     let by_cookie = || request("/principal").header(header::COOKIE, &cookie).body(Body::empty()).unwrap();
-    // Used every day it outlives its idle time, up to its absolute end.
-    let days = u32::try_from(config.absolute_ttl.as_secs() / day.as_secs()).unwrap();
-    assert!(config.idle_ttl < day * (days - 1));
-    for passed in 1..days {
-        world.clock.advance(day);
-        assert_eq!(ask(&app, by_cookie()).await.status(), StatusCode::OK, "day {passed}");
+    // Used again and again it outlives its idle time, up to its absolute end: steps that divide neither.
+    let step = Duration::from_secs(7 * 3600);
+    let steps = u32::try_from(config.absolute_ttl.as_secs() / step.as_secs()).unwrap();
+    assert!(config.idle_ttl < step * steps / 2);
+    for passed in 1..=steps {
+        world.clock.advance(step);
+        assert_eq!(ask(&app, by_cookie()).await.status(), StatusCode::OK, "step {passed} of {steps}");
     }
-    world.clock.advance(day);
+    world.clock.advance(step);
     assert_eq!(ask(&app, by_cookie()).await.status(), StatusCode::UNAUTHORIZED);
+
+    // A page of another origin opens no channel with the cookie.
+    let cookie = sign_in_by_cookie(&world.auth).await;
+    for (name, value) in [("upgrade", "WebSocket"), ("accept", "text/event-stream")] {
+        let from = |origin: &str| {
+            let request = request("/principal").header(header::COOKIE, &cookie).header(name, value);
+            request.header(header::ORIGIN, origin).body(Body::empty()).unwrap()
+        };
+        let refused = ask(&app, from("http://elsewhere.example")).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{name}");
+        assert_eq!(code(refused).await, "csrf_failed");
+        assert_eq!(ask(&app, from("https://app.example")).await.status(), StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_anonymous_to_what_stands_inside() {
+    let world = world().await;
+    let app = routes().layer(RequireLayer::signed_in()).layer(auth_layer(&world.auth));
+    let preflight = request("/open")
+        .method("OPTIONS")
+        .header(header::ORIGIN, "https://app.example")
+        .header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+    let refused = ask(&app, preflight.body(Body::empty()).unwrap()).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_database_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authv2.db");
+    let mut config = Config::development();
+    config.store.url = Secret::new(format!("sqlite://{}", file.display()));
+    let auth = AuthenticationService::builder(config).build().await.unwrap();
+    for name in ["authv2.db", "authv2.db-wal", "authv2.db-shm"] {
+        let mode = std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+    auth.shut_down().await;
 }
