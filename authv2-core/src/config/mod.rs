@@ -215,6 +215,7 @@ impl Config {
         self.throttle.check(&mut problems);
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
+        self.proxy.check(self.profile, &mut problems);
         limits.and(problems)
     }
 

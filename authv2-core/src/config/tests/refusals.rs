@@ -144,6 +144,8 @@ fn production_refuses_what_would_expose_users() {
         ("allowed_origins", "https://a.example,http://a.example", "an http origin"),
         ("password.memory_kib", "19455", "OWASP"),
         ("password.iterations", "1", "OWASP"),
+        ("proxy.trusted", "10.0.0.0/8,0.0.0.0/0", "any address"),
+        ("proxy.trusted", "::/0", "any address"),
     ] {
         let env = [(variable_of(setting), value)];
         let problems = lines(Config::load(production(), None, env.clone()));
