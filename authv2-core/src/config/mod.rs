@@ -162,8 +162,8 @@ impl Config {
 
     /// `base` with the settings of `file` and, stronger, those of `env`, judged as a whole.
     ///
-    /// `env` holds variables by name; those that do not start with `AUTHV2_` are none of ours, `AUTHV2_CONFIG` and
-    /// `AUTHV2_TEST_…` are left alone.
+    /// `env` holds variables by name; those that do not start with `AUTHV2_` are none of ours, `AUTHV2_CONFIG`,
+    /// `AUTHV2_TEST_…` and what Kubernetes sets for a Service called `authv2` are left alone.
     ///
     /// # Errors
     /// Every problem at once: unknown names, values of the wrong form, what [`Config::validate`] finds, and a file
