@@ -101,7 +101,7 @@ pub struct Config {
     /// The origins whose pages may send cookies along and open sockets; see [`Config::listening_on`] for the default.
     pub allowed_origins: Vec<Origin>,
     /// The key that encrypts signing keys at rest: base64 or base64url of 32 bytes. Whoever has it and the database
-    /// can sign as this issuer. [`Config::master_key_bytes`] decodes it.
+    /// can sign as this issuer. [`MasterKey::from_base64`](crate::master_key::MasterKey::from_base64) reads it.
     pub master_key: Option<Secret>,
     /// A file that holds the master key instead.
     pub master_key_file: Option<PathBuf>,
