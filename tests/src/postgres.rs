@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    error::{HarnessError, tail},
+    error::{HarnessError, tail, tell_skipped},
     port,
     watchdog::Guarded,
 };
@@ -110,6 +110,21 @@ impl Postgres {
         let admin = Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
             .map_err(|error| HarnessError::Setting { variable: URL_VARIABLE, why: error.to_string() })?;
         Ok(Self { admin, server: Some(server) })
+    }
+
+    /// A PostgreSQL of the caller's own, or loud words that the test is skipped where its binaries are not installed: the tests may
+    /// run against a server elsewhere.
+    ///
+    /// # Errors
+    /// When it is installed and does not start: that is a failure, not a reason to skip.
+    pub fn start_own_or_skip(test: &str) -> Result<Option<Self>, HarnessError> {
+        match Self::start_own() {
+            Err(missing @ HarnessError::Missing { .. }) => {
+                tell_skipped(test, &missing);
+                Ok(None)
+            }
+            started => started.map(Some),
+        }
     }
 
     /// The superuser's URL of the maintenance database.
