@@ -6,7 +6,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::{Read as _, Write as _, stderr},
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::Command,
@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    error::{HarnessError, tail},
+    error::{HarnessError, tail, tell_skipped},
     watchdog::Guarded,
 };
 
@@ -67,8 +67,7 @@ impl Browser {
     pub async fn start_or_skip(test: &str) -> Result<Option<Self>, HarnessError> {
         match Self::start().await {
             Err(missing @ HarnessError::Missing { .. }) if env::var_os("AUTHV2_TEST_REQUIRE_BROWSER").is_none() => {
-                // Past the capture of `eprintln!`, which would swallow it: a test that did not run is no quiet success.
-                let _told = writeln!(stderr(), "SKIPPED {test}: {missing}");
+                tell_skipped(test, &missing);
                 Ok(None)
             }
             started => started.map(Some),

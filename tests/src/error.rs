@@ -1,6 +1,10 @@
 //! What can go wrong before a test has begun.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// The harness could not set up what a test needs: a fault of the machine or of the server under test, told in full.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +79,13 @@ impl HarnessError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+}
+
+/// Says that a test did not run, for want of a program.
+///
+/// Past the capture of `eprintln!`, which would swallow it: a test that did not run is no quiet success.
+pub(crate) fn tell_skipped(test: &str, missing: &HarnessError) {
+    let _told = writeln!(io::stderr(), "SKIPPED {test}: {missing}");
 }
 
 /// The last `limit` characters of what a program printed: enough to see why it failed, not a page of it.

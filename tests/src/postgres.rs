@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    error::{HarnessError, tail},
+    error::{HarnessError, tail, tell_skipped},
     port,
     watchdog::Guarded,
 };
@@ -28,6 +28,8 @@ pub const URL_VARIABLE: &str = "AUTHV2_TEST_POSTGRES_URL";
 /// Says in which directory `initdb` and `postgres` are.
 pub const BINARIES_VARIABLE: &str = "AUTHV2_TEST_POSTGRES_BIN";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The server's program.
+const SERVER: &str = "postgres";
 const READY: &str = "database system is ready to accept connections";
 /// What the cluster trades for speed is durability through a power cut, which no test here asks for: the crash tests
 /// kill the server under test, not the database.
@@ -81,6 +83,20 @@ impl Postgres {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_own() -> Result<Self, HarnessError> {
+        // Another program may take the free port first, so a failed start is tried again elsewhere.
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            let free = port::free().map_err(HarnessError::io("looking for a free port"))?;
+            match Self::start_on(free) {
+                Err(HarnessError::Failed { program, .. }) if program == SERVER && attempts > 0 => {}
+                started => return started,
+            }
+        }
+    }
+
+    /// A server on a given port. [`HarnessError::Failed`] when the port is taken.
+    fn start_on(port: u16) -> Result<Self, HarnessError> {
         let binaries = binaries()?;
         let user = unprivileged()?;
         let directory = tempfile::Builder::new()
@@ -94,10 +110,9 @@ impl Postgres {
         let data = directory.path().join("data");
         create_cluster(&binaries, user.as_ref(), directory.path(), &data)?;
 
-        let port = port::free().map_err(HarnessError::io("looking for a free port"))?;
         let log = directory.path().join("server.log");
         let output = File::create(&log).map_err(HarnessError::io("creating PostgreSQL's log"))?;
-        let mut command = as_user(user.as_ref(), &binaries.join("postgres"));
+        let mut command = as_user(user.as_ref(), &binaries.join(SERVER));
         command.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
         for setting in SETTINGS {
             command.args(["-c", setting]);
@@ -110,6 +125,21 @@ impl Postgres {
         let admin = Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
             .map_err(|error| HarnessError::Setting { variable: URL_VARIABLE, why: error.to_string() })?;
         Ok(Self { admin, server: Some(server) })
+    }
+
+    /// A PostgreSQL of the caller's own, or loud words that the test is skipped where its binaries are not installed: the tests may
+    /// run against a server elsewhere.
+    ///
+    /// # Errors
+    /// When it is installed and does not start: that is a failure, not a reason to skip.
+    pub fn start_own_or_skip(test: &str) -> Result<Option<Self>, HarnessError> {
+        match Self::start_own() {
+            Err(missing @ HarnessError::Missing { .. }) => {
+                tell_skipped(test, &missing);
+                Ok(None)
+            }
+            started => started.map(Some),
+        }
     }
 
     /// The superuser's URL of the maintenance database.
@@ -320,11 +350,11 @@ fn run(command: &mut Command, directory: TempDir, log: &Path) -> Result<Guarded,
             return Ok(server);
         }
         if server.ended().map_err(HarnessError::io("waiting for PostgreSQL"))?.is_some() {
-            return Err(HarnessError::Failed { program: "postgres".to_owned(), output: tail(&said, 2000) });
+            return Err(HarnessError::Failed { program: SERVER.to_owned(), output: tail(&said, 2000) });
         }
         if Instant::now() > deadline {
             let output = tail(&said, 2000);
-            return Err(HarnessError::Late { program: "postgres".to_owned(), after: PATIENCE, output });
+            return Err(HarnessError::Late { program: SERVER.to_owned(), after: PATIENCE, output });
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -333,6 +363,18 @@ fn run(command: &mut Command, directory: TempDir, log: &Path) -> Result<Guarded,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_taken_port_ends_the_server_so_that_another_can_be_tried() {
+        let taken = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        match Postgres::start_on(taken.local_addr().unwrap().port()) {
+            Err(HarnessError::Failed { program, .. }) => assert_eq!(program, SERVER),
+            Err(missing @ HarnessError::Missing { .. }) => {
+                tell_skipped("a_taken_port_ends_the_server_so_that_another_can_be_tried", &missing);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[tokio::test]
     async fn gives_each_test_a_database_of_its_own_and_drops_it() {

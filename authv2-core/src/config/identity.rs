@@ -1,14 +1,9 @@
 //! Settings of the service itself: profile, address, issuer, origins, master key, first administrator.
 
-use base64::{
-    Engine as _,
-    alphabet::{STANDARD, URL_SAFE},
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Config, Origin, Problem, Profile, problem::Problems, visitor::Visitor};
-use crate::secret::Secret;
+use crate::{master_key::MasterKey, secret::Secret};
 
 /// The platform administrator to make at start. Both halves must be set.
 #[derive(Debug, Clone)]
@@ -22,18 +17,6 @@ pub struct BootstrapAdmin {
 const ISSUER: &str = "an https or http URL without user name, query, fragment or trailing slash";
 
 impl Config {
-    /// The master key, decoded; `None` where none is set or it is not base64 of exactly 32 bytes, which
-    /// [`Config::validate`] refuses.
-    #[must_use]
-    pub fn master_key_bytes(&self) -> Option<Secret<[u8; 32]>> {
-        let text = self.master_key.as_ref()?.expose();
-        let padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-        [STANDARD, URL_SAFE].iter().find_map(|alphabet| {
-            let bytes = Secret::new(GeneralPurpose::new(alphabet, padding).decode(text).ok()?);
-            bytes.expose().as_slice().try_into().ok().map(Secret::new)
-        })
-    }
-
     pub(super) fn walk_identity(&mut self, visitor: &mut impl Visitor) {
         visitor.setting("profile", "How strictly the settings are judged.", &mut self.profile);
         visitor.setting("listen", "The address to listen on; port 0 picks a free one.", &mut self.listen);
@@ -110,8 +93,8 @@ impl Config {
     }
 
     fn check_master_key(&self, is_production: bool, problems: &mut Problems) {
-        if self.master_key.is_some() {
-            if self.master_key_bytes().is_none() {
+        if let Some(key) = &self.master_key {
+            if MasterKey::from_base64(key).is_err() {
                 problems.report("master_key", Problem::Expected("base64 or base64url of exactly 32 bytes"));
             }
         } else if is_production {

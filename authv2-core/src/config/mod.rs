@@ -101,7 +101,7 @@ pub struct Config {
     /// The origins whose pages may send cookies along and open sockets; see [`Config::listening_on`] for the default.
     pub allowed_origins: Vec<Origin>,
     /// The key that encrypts signing keys at rest: base64 or base64url of 32 bytes. Whoever has it and the database
-    /// can sign as this issuer. [`Config::master_key_bytes`] decodes it.
+    /// can sign as this issuer. [`MasterKey::from_base64`](crate::master_key::MasterKey::from_base64) reads it.
     pub master_key: Option<Secret>,
     /// A file that holds the master key instead.
     pub master_key_file: Option<PathBuf>,
@@ -162,8 +162,8 @@ impl Config {
 
     /// `base` with the settings of `file` and, stronger, those of `env`, judged as a whole.
     ///
-    /// `env` holds variables by name; those that do not start with `AUTHV2_` are none of ours, `AUTHV2_CONFIG` and
-    /// `AUTHV2_TEST_…` are left alone.
+    /// `env` holds variables by name; those that do not start with `AUTHV2_` are none of ours, `AUTHV2_CONFIG`,
+    /// `AUTHV2_TEST_…` and what Kubernetes sets for a Service called `authv2` are left alone.
     ///
     /// # Errors
     /// Every problem at once: unknown names, values of the wrong form, what [`Config::validate`] finds, and a file
@@ -215,6 +215,7 @@ impl Config {
         self.throttle.check(&mut problems);
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
+        self.proxy.check(self.profile, &mut problems);
         limits.and(problems)
     }
 

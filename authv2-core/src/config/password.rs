@@ -7,20 +7,27 @@ use crate::secret::Secret;
 /// up for less memory.
 const OWASP_MINIMUMS: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
-/// The shortest pepper that counts in production: the 112 bits of NIST SP 800-63B-4 section 3.1.1.2.
-const PEPPER_BYTES: usize = 14;
+/// The shortest pepper that the hasher takes.
+const PEPPER_BYTES: usize = 16;
+
+/// The most memory that the hasher takes for one hash: 1 GiB.
+const MAX_MEMORY_KIB: u32 = 1 << 20;
+
+/// The most memory times passes that the hasher takes for one hash: 4 GiB, some seconds of work.
+const MAX_WORK_KIB: u64 = 4 << 20;
 
 /// How passwords are hashed (Argon2id, RFC 9106) and judged.
 #[derive(Debug, Clone)]
 pub struct PasswordConfig {
-    /// The memory of one hash, in KiB; 19456 by default. With `iterations` it is what a guess costs a thief.
+    /// The memory of one hash, in KiB, 1 GiB at most; 19456 by default. With `iterations` it is what a guess costs a
+    /// thief.
     pub memory_kib: u32,
-    /// The passes over it; 2 by default.
+    /// The passes over it, memory times passes being 4 GiB at most; 2 by default.
     pub iterations: u32,
     /// The lanes; 1 by default.
     pub parallelism: u32,
     /// A key mixed into every hash, kept apart from the database, so that the database alone is not enough for
-    /// guessing. Whoever loses it has lost every password.
+    /// guessing. At least 16 bytes. Whoever loses it has lost every password.
     pub pepper: Option<Secret>,
     /// The threads that hash; as many as there are cores by default.
     pub threads: Option<usize>,
@@ -51,12 +58,13 @@ impl PasswordConfig {
     pub(super) fn walk(&mut self, visitor: &mut impl Visitor) {
         // The upper limits keep a slip of the finger from taking all memory at the first sign-in.
         let least = u64::from(argon2::Params::MIN_M_COST);
-        visitor.number("password.memory_kib", least..=4_194_304, "Argon2id's memory in KiB.", &mut self.memory_kib);
+        let most = u64::from(MAX_MEMORY_KIB);
+        visitor.number("password.memory_kib", least..=most, "Argon2id's memory in KiB.", &mut self.memory_kib);
         visitor.number("password.iterations", 1..=1_000, "Argon2id's passes.", &mut self.iterations);
         visitor.number("password.parallelism", 1..=64, "Argon2id's lanes.", &mut self.parallelism);
         visitor.setting(
             "password.pepper",
-            "A key mixed into every hash; losing it loses every password.",
+            "A key mixed into every hash, of 16 bytes or more; losing it loses every password.",
             &mut self.pepper,
         );
         visitor.number(
@@ -84,6 +92,14 @@ impl PasswordConfig {
         if self.memory_kib < self.parallelism.saturating_mul(argon2::Params::MIN_M_COST) {
             problems.report("password.memory_kib", Problem::Refused("must be at least 8 KiB for each lane"));
         }
+        // Memory over its own limit is reported as such: fewer passes would not mend it.
+        let work = u64::from(self.memory_kib) * u64::from(self.iterations);
+        if self.memory_kib <= MAX_MEMORY_KIB && work > MAX_WORK_KIB {
+            problems.report(
+                "password.iterations",
+                Problem::Refused("times password.memory_kib must be at most 4194304 KiB (4 GiB)"),
+            );
+        }
         if profile == Profile::Production && !self.is_strong_enough() {
             problems.report(
                 "password.memory_kib",
@@ -96,8 +112,8 @@ impl PasswordConfig {
         let pepper = self.pepper.as_ref().map(|pepper| pepper.expose().len());
         match pepper {
             Some(0) => problems.report("password.pepper", Problem::Empty),
-            Some(1..PEPPER_BYTES) if profile == Profile::Production => {
-                problems.report("password.pepper", Problem::RefusedInProduction("shorter than 14 bytes"));
+            Some(1..PEPPER_BYTES) => {
+                problems.report("password.pepper", Problem::Refused("must be at least 16 bytes"));
             }
             _ => {}
         }

@@ -19,6 +19,11 @@ const PREFIX: &str = "AUTHV2_";
 pub(super) const FILE_VARIABLE: &str = "AUTHV2_CONFIG";
 /// Variables that belong to tests, not to the service.
 const TEST_PREFIX: &str = "AUTHV2_TEST_";
+/// What Kubernetes sets in every pod for a Service called `authv2`. None of them could be a setting's: no setting's name
+/// starts so.
+const SERVICE_LINKS: [&str; 3] = ["AUTHV2_PORT", "AUTHV2_SERVICE_HOST", "AUTHV2_SERVICE_PORT"];
+/// What it sets for each port of that Service.
+const SERVICE_LINK_PREFIXES: [&str; 2] = ["AUTHV2_PORT_", "AUTHV2_SERVICE_PORT_"];
 
 /// A variable that names a setting. Without `Debug`: the value may be a secret.
 struct Variable {
@@ -105,10 +110,14 @@ impl Visitor for Reader {
 
 /// The setting that a variable names, if it is one of ours.
 fn setting_of(variable: &str) -> Option<String> {
-    if variable == FILE_VARIABLE || variable.starts_with(TEST_PREFIX) {
+    if variable == FILE_VARIABLE || variable.starts_with(TEST_PREFIX) || is_service_link(variable) {
         return None;
     }
     Some(variable.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "."))
+}
+
+fn is_service_link(variable: &str) -> bool {
+    SERVICE_LINKS.contains(&variable) || SERVICE_LINK_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
 fn table(path: &Path) -> Result<toml::Table, Problem> {

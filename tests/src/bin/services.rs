@@ -1,5 +1,6 @@
 //! Keeps one PostgreSQL and one Redis running for a whole test run: prints their addresses as `NAME=VALUE` lines, then
-//! an empty line, and ends them when its standard input closes.
+//! an empty line, and ends them when its standard input closes. A server that the environment names already is printed
+//! as it is, and neither started nor ended.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -23,8 +24,8 @@ fn serve() -> Result<(), HarnessError> {
         let what = what.to_owned();
         move |source| HarnessError::Io { what, source }
     };
-    let postgres = postgres::Postgres::start_own()?;
-    let redis = redis::Redis::start_own()?;
+    let postgres = postgres::Postgres::start()?;
+    let redis = redis::Redis::start()?;
     let mut out = io::stdout().lock();
     writeln!(out, "{}={}\n{}={}\n", postgres::URL_VARIABLE, postgres.admin_url(), redis::URL_VARIABLE, redis.url())
         .and_then(|()| out.flush())

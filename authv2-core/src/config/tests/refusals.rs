@@ -1,6 +1,7 @@
 //! What stops the start, and what it says.
 
 use super::*;
+use crate::user::password::hasher::{Argon2Params, PasswordHasher};
 
 #[test]
 fn lists_every_problem_in_one_go() {
@@ -65,9 +66,12 @@ fn names_what_is_wrong_with_each_setting() {
         ("session.idle_ttl", "2592001", "session.absolute_ttl"),
         ("session.refresh_grace", "61", "from 0 to 60"),
         ("password.memory_kib", "7", "from 8 to"),
+        ("password.memory_kib", "1048577", "from 8 to 1048576"),
         ("password.iterations", "0", "from 1 to"),
         ("password.parallelism", "0", "from 1 to"),
+        ("password.iterations", "216", "at most 4194304 KiB"),
         ("password.pepper", "", "is empty"),
+        ("password.pepper", "15 bytes, short", "at least 16 bytes"),
         ("password.threads", "0", "from 1 to"),
         ("password.queue", "0", "from 1 to"),
         ("password.context_words", "a,,b", "at entry 2"),
@@ -102,6 +106,23 @@ fn lanes_need_their_memory() {
 }
 
 #[test]
+fn a_hash_takes_as_much_work_as_the_hasher_does_and_no_more() {
+    for (memory, iterations) in [("1048576", "4"), ("4194", "1000")] {
+        let env = [("AUTHV2_PASSWORD__MEMORY_KIB", memory), ("AUTHV2_PASSWORD__ITERATIONS", iterations)];
+        let config = from_env(Config::development(), &env).unwrap();
+        let Config { password: PasswordConfig { memory_kib, iterations, parallelism, .. }, .. } = config;
+        assert!(PasswordHasher::new(Argon2Params { memory_kib, iterations, parallelism }).is_ok());
+    }
+    for env in [
+        [("AUTHV2_PASSWORD__MEMORY_KIB", "1048576"), ("AUTHV2_PASSWORD__ITERATIONS", "5")],
+        [("AUTHV2_PASSWORD__MEMORY_KIB", "4195"), ("AUTHV2_PASSWORD__ITERATIONS", "1000")],
+    ] {
+        let problems = lines(from_env(Config::development(), &env));
+        assert_eq!(problems, ["password.iterations: times password.memory_kib must be at most 4194304 KiB (4 GiB)"]);
+    }
+}
+
+#[test]
 fn the_first_administrator_needs_both_halves() {
     let half = lines(from_env(Config::development(), &[("AUTHV2_BOOTSTRAP_ADMIN__EMAIL", "root@example.com")]));
     assert!(half[0].starts_with("bootstrap_admin.password: must be set"), "{half:?}");
@@ -123,7 +144,8 @@ fn production_refuses_what_would_expose_users() {
         ("allowed_origins", "https://a.example,http://a.example", "an http origin"),
         ("password.memory_kib", "19455", "OWASP"),
         ("password.iterations", "1", "OWASP"),
-        ("password.pepper", "too short", "14 bytes"),
+        ("proxy.trusted", "10.0.0.0/8,0.0.0.0/0", "any address"),
+        ("proxy.trusted", "::/0", "any address"),
     ] {
         let env = [(variable_of(setting), value)];
         let problems = lines(Config::load(production(), None, env.clone()));
