@@ -71,7 +71,7 @@ pub struct AuditRecord {
     pub reason: Option<String>,
 }
 
-/// What [`super::Upkeep::purge`] may remove.
+/// What [`crate::store::Upkeep::purge`] may remove.
 #[derive(Debug, Clone, Copy)]
 pub struct PurgeBefore {
     /// Sessions dead since before this.
