@@ -28,7 +28,6 @@ fn calls() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/auth/password/reset", json!({"token": "none", "new_password": PASSWORD})),
         (Method::POST, "/auth/password/change", json!({"current_password": PASSWORD, "new_password": PASSWORD})),
         (Method::POST, "/auth/email/verify", json!({"token": "none"})),
-        (Method::POST, "/auth/mfa/verify", json!({"mfa_token": "none", "code": "000000"})),
         (Method::PATCH, "/auth/me", json!({"display_name": "F"})),
         (Method::POST, "/auth/orgs", json!({"slug": "fuzz", "name": "Fuzz"})),
         (Method::POST, "/auth/permissions/check", json!({"permission": "orders:read", "resource": {}, "context": {}})),
