@@ -96,12 +96,28 @@ codes! {
     NotAMember = "not_a_member", FORBIDDEN, Forbidden, "Not a member of this organization";
     /// The caller may not do this.
     PermissionDenied = "permission_denied", FORBIDDEN, Forbidden, "Not allowed";
+    /// The caller would hand out, or free, rights that it does not hold itself.
+    PrivilegeEscalation = "privilege_escalation", FORBIDDEN, Forbidden, "Nobody hands out what it does not hold";
     /// Nothing is here, or not for this caller.
     NotFound = "not_found", NOT_FOUND, NotFound, "Not found";
+    /// There is no account like this to make a member.
+    UserNotFound = "user_not_found", NOT_FOUND, NotFound, "There is no such user";
     /// The path exists, with other methods.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Malformed, "The method is not allowed here";
     /// An account with this e-mail exists.
     EmailTaken = "email_taken", CONFLICT, Conflict, "The e-mail is taken";
+    /// An organization or a store with this slug exists.
+    SlugTaken = "slug_taken", CONFLICT, Conflict, "The slug is taken";
+    /// The user belongs to the organization already.
+    AlreadyAMember = "already_a_member", CONFLICT, Conflict, "Already a member";
+    /// The organization would have nobody left who may do everything in it.
+    LastOwner = "last_owner", CONFLICT, Conflict, "An organization needs an owner";
+    /// The role would inherit from itself.
+    RoleCycle = "role_cycle", CONFLICT, Conflict, "The role would inherit from itself";
+    /// Members hold the role, or other roles inherit it.
+    RoleInUse = "role_in_use", CONFLICT, Conflict, "The role is in use";
+    /// The role comes with the organization and cannot be changed.
+    RoleIsBuiltin = "role_is_builtin", CONFLICT, Conflict, "The role is built in";
     /// The user has as many sessions as allowed.
     TooManySessions = "too_many_sessions", CONFLICT, Conflict, "Too many sessions";
     /// The request believes to be in another organization than its session is.

@@ -74,12 +74,22 @@ ids! {
     OrgId;
     /// A store inside an organization: the inner tenant boundary.
     StoreId;
+    /// A role of an organization.
+    RoleId;
+    /// A member of an organization: of a user it is the user's id, of a service account its own.
+    MemberId;
     /// One signed-in session.
     SessionId;
     /// One audit entry.
     AuditId;
     /// One request, where the caller did not name it.
     RequestUuid;
+}
+
+impl From<UserId> for MemberId {
+    fn from(user: UserId) -> Self {
+        Self(user.0)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     clock::Timestamp,
-    id::{AuditId, UserId},
+    id::{AuditId, OrgId, UserId},
 };
 
 /// How an act ended.
@@ -65,6 +65,8 @@ pub struct Act {
     pub outcome: Outcome,
     /// Who.
     pub actor: Actor,
+    /// In which organization, where it concerns one.
+    pub organization: Option<OrgId>,
     /// On what: an id.
     pub target: Option<String>,
     /// Why, where it was not a success. Never a secret, never an e-mail.
@@ -83,10 +85,18 @@ impl Act {
             action,
             outcome: Outcome::Success,
             actor,
+            organization: None,
             target: None,
             reason: None,
             origin: origin.clone(),
         }
+    }
+
+    /// Names the organization that it concerns.
+    #[must_use]
+    pub fn within(mut self, organization: OrgId) -> Self {
+        self.organization = Some(organization);
+        self
     }
 
     /// Names what was acted on.

@@ -77,7 +77,7 @@ impl AuthenticationService {
     /// [`Code::WrongPassword`], [`Code::TooManyAttempts`], or an outage.
     pub async fn delete_me(&self, principal: &Principal, password: &str, origin: &Origin) -> Result<()> {
         self.reask(principal, password, "user.deletion_refused", origin).await?;
-        self.0.users.delete(principal.user_id(), Actor::User(principal.user_id()), origin).await?;
+        self.0.users.delete(principal.user_id(), Vec::new(), Actor::User(principal.user_id()), origin).await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use crate::id::{SessionId, UserId};
+use crate::id::{MemberId, OrgId, SessionId, UserId};
 
 /// How many changes a slow subscriber may fall behind before it is told to start over.
 const SUBSCRIBER_BUFFER: usize = 1024;
@@ -35,6 +35,23 @@ pub enum Change {
     },
     /// A signing key was added or changed its state.
     SigningKeysChanged,
+    /// An organization was removed, or what its decisions are compiled from changed: roles, resource types, stores,
+    /// its time zone.
+    OrganizationChanged {
+        /// Which.
+        organization: OrgId,
+        /// Its revision from then on.
+        revision: i64,
+    },
+    /// A member was added, removed, or given other roles.
+    MemberChanged {
+        /// Where.
+        organization: OrgId,
+        /// Which.
+        member: MemberId,
+        /// The organization's revision from then on.
+        revision: i64,
+    },
 }
 
 /// Something that keeps its memory right by the feed.

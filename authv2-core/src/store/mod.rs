@@ -17,8 +17,9 @@ pub use self::{error::StoreError, record::*};
 use crate::{
     audit::Act,
     clock::Timestamp,
-    id::{SessionId, UserId},
+    id::{MemberId, OrgId, RoleId, SessionId, UserId},
     secret::SecretHash,
+    tenant::Tenant,
 };
 
 /// Users and their credentials.
@@ -61,8 +62,13 @@ pub trait UserStore: Send + Sync {
         act: Act,
     ) -> Result<Updated<UserRecord>, StoreError>;
 
-    /// Removes a user, its credentials and its sessions for good. `false` if there was none.
-    async fn delete_user(&self, id: UserId, act: Act) -> Result<bool, StoreError>;
+    /// Removes a user, its credentials, its sessions and its memberships for good. `memberships` are all the
+    /// organizations it belongs to, as they were read when its removal was judged: if one of them has changed since,
+    /// or it belongs to others, [`Updated::Stale`].
+    async fn delete_user(&self, id: UserId, memberships: Vec<AtRevision>, act: Act) -> Result<Updated<()>, StoreError>;
+
+    /// A user by the application's own id for it.
+    async fn user_by_external_id(&self, external_id: &str) -> Result<Option<UserRecord>, StoreError>;
 }
 
 /// Sessions and their refresh tokens.
@@ -99,6 +105,125 @@ pub trait SessionStore: Send + Sync {
 pub trait RefreshStore: Send + Sync {
     /// The session of a refresh token, used or not, and its user.
     async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+}
+
+/// Organizations and their stores. Like every verb below that touches what belongs to an organization, these take the
+/// organization and carry it in their statements; on PostgreSQL row-level security stands behind that.
+#[async_trait]
+pub trait OrganizationStore: Send + Sync {
+    /// Founds an organization with its built-in roles and its first owner, unless the slug is taken.
+    async fn create_organization(
+        &self,
+        new: NewOrganization,
+        act: Act,
+    ) -> Result<Named<OrganizationRecord>, StoreError>;
+
+    /// An organization by slug or id.
+    async fn organization(&self, name: &OrganizationName) -> Result<Option<OrganizationRecord>, StoreError>;
+
+    /// The organizations that a user belongs to, by slug.
+    async fn organizations_of(&self, user: UserId) -> Result<Vec<OrganizationRecord>, StoreError>;
+
+    /// Changes an organization.
+    async fn update_organization(
+        &self,
+        organization: OrgId,
+        change: OrganizationChange,
+        act: Act,
+    ) -> Result<Option<OrganizationRecord>, StoreError>;
+
+    /// Removes an organization with everything in it; the sessions in it go on in none.
+    async fn delete_organization(&self, at: AtRevision, act: Act) -> Result<Revised<()>, StoreError>;
+
+    /// Opens a store, unless the slug is taken in the organization.
+    async fn create_store(
+        &self,
+        organization: OrgId,
+        new: NewStore,
+        act: Act,
+    ) -> Result<Named<StoreRecord>, StoreError>;
+
+    /// Takes a live session of a member into the organization, or into a store of it. `None` if there is no such
+    /// session, member or store.
+    async fn enter(
+        &self,
+        user: UserId,
+        session: SessionId,
+        tenant: Tenant,
+        act: Act,
+    ) -> Result<Option<SessionRecord>, StoreError>;
+}
+
+/// Members and the roles assigned to them.
+#[async_trait]
+pub trait MemberStore: Send + Sync {
+    /// A member.
+    async fn member(&self, organization: OrgId, member: MemberId) -> Result<Option<MemberRecord>, StoreError>;
+
+    /// A page of members.
+    async fn members(&self, organization: OrgId, page: MemberPage) -> Result<Vec<MemberRecord>, StoreError>;
+
+    /// A member's roles, in one statement; `None` if it is no member.
+    async fn access(&self, organization: OrgId, member: MemberId) -> Result<Option<AccessRecord>, StoreError>;
+
+    /// Every member that holds `role`, or one that inherits it over any number of steps, with all its roles.
+    async fn holders(&self, organization: OrgId, role: RoleId) -> Result<Vec<Holder>, StoreError>;
+
+    /// Adds a member.
+    async fn add_member(&self, at: AtRevision, new: NewMember, act: Act) -> Result<Revised<Joined>, StoreError>;
+
+    /// Replaces a member's roles.
+    async fn assign_roles(
+        &self,
+        at: AtRevision,
+        member: MemberId,
+        roles: Vec<Assignment>,
+        act: Act,
+    ) -> Result<Revised<MemberRecord>, StoreError>;
+
+    /// Removes a member; the user's sessions in the organization go on in none.
+    async fn remove_member(&self, at: AtRevision, member: MemberId, act: Act) -> Result<Revised<()>, StoreError>;
+}
+
+/// Roles and resource types.
+#[async_trait]
+pub trait RoleStore: Send + Sync {
+    /// Everything that decisions in an organization are compiled from.
+    async fn role_book(&self, organization: OrgId) -> Result<Option<RoleBook>, StoreError>;
+
+    /// Writes a role: adds it, or replaces the one with its id.
+    async fn put_role(&self, at: AtRevision, role: NewRole, act: Act) -> Result<Revised<RoleRecord>, StoreError>;
+
+    /// Deletes a role that nobody holds or inherits.
+    async fn delete_role(&self, at: AtRevision, role: RoleId, act: Act) -> Result<Revised<RoleDeletion>, StoreError>;
+
+    /// Declares a resource type, or replaces its declaration.
+    async fn put_resource_type(
+        &self,
+        at: AtRevision,
+        resource_type: ResourceTypeRecord,
+        act: Act,
+    ) -> Result<Revised<()>, StoreError>;
+}
+
+/// Statistics of decisions, and the denials among them that are kept in the audit trail.
+#[async_trait]
+pub trait UsageStore: Send + Sync {
+    /// Adds what was counted, and the audit entries of denials that were sampled. What belongs to an organization or
+    /// a member that has gone is left out.
+    async fn add_usage(&self, usage: Usage, denials: Vec<Act>) -> Result<(), StoreError>;
+
+    /// The counts of an organization since a day, summed over the days.
+    async fn decision_counts(&self, organization: OrgId, since_day: i64) -> Result<Vec<DecisionCount>, StoreError>;
+
+    /// Members that hold a role and have used no right since `before`, the longest idle first; those who joined after
+    /// it are left out.
+    async fn idle_members(
+        &self,
+        organization: OrgId,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<IdleMember>, StoreError>;
 }
 
 /// Counters of failed sign-ins.
@@ -160,12 +285,32 @@ pub trait Upkeep: Send + Sync {
 
 /// The stores as one set over one database: what spans tables is one transaction.
 pub trait Store:
-    UserStore + SessionStore + RefreshStore + ThrottleStore + DeploymentStore + Upkeep + std::fmt::Debug
+    UserStore
+    + SessionStore
+    + RefreshStore
+    + OrganizationStore
+    + MemberStore
+    + RoleStore
+    + UsageStore
+    + ThrottleStore
+    + DeploymentStore
+    + Upkeep
+    + std::fmt::Debug
 {
 }
 
 impl<T> Store for T where
-    T: UserStore + SessionStore + RefreshStore + ThrottleStore + DeploymentStore + Upkeep + std::fmt::Debug
+    T: UserStore
+        + SessionStore
+        + RefreshStore
+        + OrganizationStore
+        + MemberStore
+        + RoleStore
+        + UsageStore
+        + ThrottleStore
+        + DeploymentStore
+        + Upkeep
+        + std::fmt::Debug
 {
 }
 

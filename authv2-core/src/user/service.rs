@@ -16,7 +16,8 @@ use crate::{
     error::{Error, FieldError},
     id::{SessionId, UserId},
     store::{
-        BucketRule, Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated, UserRecord, UserStatus,
+        AtRevision, BucketRule, Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated,
+        UserRecord, UserStatus,
     },
     telemetry,
 };
@@ -249,13 +250,20 @@ impl UserService {
         Ok(self.store.set_status(user, status, expected, act).await?)
     }
 
-    /// Removes a user and everything of it for good. `false` if there was none.
+    /// Removes a user and everything of it for good. `memberships` are the organizations it belongs to, as they were
+    /// when it was found that each can do without it.
     ///
     /// # Errors
     /// The store's.
-    pub async fn delete(&self, user: UserId, actor: Actor, origin: &Origin) -> Result<bool, UserError> {
+    pub async fn delete(
+        &self,
+        user: UserId,
+        memberships: Vec<AtRevision>,
+        actor: Actor,
+        origin: &Origin,
+    ) -> Result<Updated<()>, UserError> {
         let act = Act::new("user.deleted", actor, self.clock.now(), origin).on(user);
-        Ok(self.store.delete_user(user, act).await?)
+        Ok(self.store.delete_user(user, memberships, act).await?)
     }
 
     /// How many password hashes wait or are under way.

@@ -1,7 +1,7 @@
 //! What belongs to the deployment as a whole: signing keys, the feed's rows, the audit trail.
 
 use super::stored_as_text;
-use crate::{changes::Change, clock::Timestamp, secret::Secret, store::StoreError};
+use crate::{changes::Change, clock::Timestamp, id::OrgId, secret::Secret, store::StoreError};
 
 /// Where a signing key stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -61,6 +61,9 @@ pub struct AuditRecord {
     pub actor_kind: String,
     /// Which actor.
     pub actor_id: Option<String>,
+    /// In which organization, where it concerns one.
+    #[sqlx(rename = "org_id")]
+    pub organization: Option<OrgId>,
     /// On what: an id.
     pub target: Option<String>,
     /// From where.

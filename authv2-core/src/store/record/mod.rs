@@ -1,11 +1,15 @@
 //! The records that cross the store boundary.
 
 mod deployment;
+mod member;
+mod organization;
+mod role;
 mod session;
 mod throttle;
+mod usage;
 mod user;
 
-pub use self::{deployment::*, session::*, throttle::*, user::*};
+pub use self::{deployment::*, member::*, organization::*, role::*, session::*, throttle::*, usage::*, user::*};
 
 /// Gives an enum its one spelling in the database.
 macro_rules! stored_as_text {

@@ -51,6 +51,7 @@ impl Dialect {
                      CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;",
                 ),
                 ("{drop_append_only_audit}", ""),
+                ("{row_level_security}", ""),
             ],
             #[cfg(feature = "postgres")]
             Self::Postgres => &[
@@ -72,6 +73,7 @@ impl Dialect {
                      FOR EACH STATEMENT EXECUTE FUNCTION authv2_audit_append_only();",
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
+                ("{row_level_security}", ""),
             ],
         }
     }

@@ -23,13 +23,22 @@ struct Migration {
     tolerated_by_older: bool,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "foundation",
-    up: include_str!("migrations/0001_foundation.up.sql"),
-    down: include_str!("migrations/0001_foundation.down.sql"),
-    tolerated_by_older: false,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "foundation",
+        up: include_str!("migrations/0001_foundation.up.sql"),
+        down: include_str!("migrations/0001_foundation.down.sql"),
+        tolerated_by_older: false,
+    },
+    Migration {
+        version: 2,
+        name: "tenancy",
+        up: include_str!("migrations/0002_tenancy.up.sql"),
+        down: include_str!("migrations/0002_tenancy.down.sql"),
+        tolerated_by_older: false,
+    },
+];
 
 /// The version of the schema that this build works on.
 pub const SCHEMA_VERSION: i64 = match MIGRATIONS.last() {

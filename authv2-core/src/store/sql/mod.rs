@@ -6,14 +6,18 @@
 mod deployment;
 mod dialect;
 mod error;
+mod member;
 mod migrate;
+mod organization;
 mod pool;
+mod privilege;
 mod refresh;
 mod role;
 mod session;
 mod throttle;
 mod tx;
 mod upkeep;
+mod usage;
 mod user;
 #[cfg(feature = "sqlite")]
 mod writer;
@@ -27,7 +31,7 @@ use self::{dialect::Dialect, pool::Readers};
 pub use self::{
     migrate::{SCHEMA_VERSION, SchemaError},
     pool::UrlError,
-    role::ExcessRight,
+    privilege::ExcessRight,
 };
 use super::{StoreError, StoreUrl};
 use crate::changes::Feed;

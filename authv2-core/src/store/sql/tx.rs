@@ -10,6 +10,7 @@ use super::{
     dialect::{Dialect, Texts},
     error,
     pool::{Conn, execute},
+    upkeep::ChangeColumns,
 };
 use crate::{
     audit::{Act, Actor},
@@ -36,10 +37,11 @@ pub(super) trait Work<T>:
 impl<T, F> Work<T> for F where F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static {}
 
 const RECORD_ACT: &str = "INSERT INTO audit
-    (id, at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    (id, at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason, org_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-const RECORD_CHANGE: &str = "INSERT INTO changes (at, kind, user_id, session_id) VALUES ($1, $2, $3, $4)";
+const RECORD_CHANGE: &str = "INSERT INTO changes (at, kind, user_id, session_id, org_id, member_id, revision)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
@@ -67,14 +69,25 @@ impl Tx {
                 .bind(ip)
                 .bind(act.origin.request_id.as_deref())
                 .bind(act.reason.as_deref())
+                .bind(act.organization)
         )
         .map(|_| ())
     }
 
     /// Writes a row of the change feed, and remembers the change for this node's own memory.
     pub(super) async fn change(&mut self, change: Change, at: Timestamp) -> Result<(), StoreError> {
-        let (kind, user, session) = super::upkeep::columns_of(change);
-        execute!(self, sqlx::query(RECORD_CHANGE).bind(at).bind(kind).bind(user).bind(session))?;
+        let columns = ChangeColumns::from(change);
+        execute!(
+            self,
+            sqlx::query(RECORD_CHANGE)
+                .bind(at)
+                .bind(&columns.kind)
+                .bind(columns.user_id)
+                .bind(columns.session_id)
+                .bind(columns.org_id)
+                .bind(columns.member_id)
+                .bind(columns.revision)
+        )?;
         self.changes.push(change);
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     changes::Change,
     clock::Timestamp,
-    id::{SessionId, UserId},
+    id::{MemberId, OrgId, SessionId, UserId},
     store::{AuditRecord, ChangeRecord, PurgeBefore, StoreError, Upkeep},
 };
 
@@ -46,18 +46,42 @@ const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
     (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000)";
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
 
-const CHANGES_AFTER: &str =
-    "SELECT seq, at, kind, user_id, session_id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2";
+const CHANGES_AFTER: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
+    WHERE seq > $1 ORDER BY seq LIMIT $2";
 
-const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason
+const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
 
-/// How a change is spread over the columns of its row.
-pub(super) fn columns_of(change: Change) -> (&'static str, Option<UserId>, Option<SessionId>) {
-    match change {
-        Change::SessionRevoked { session, user } => ("session_revoked", Some(user), Some(session)),
-        Change::UserChanged { user } => ("user_changed", Some(user), None),
-        Change::SigningKeysChanged => ("signing_keys_changed", None, None),
+/// A change spread over the columns of its row.
+#[derive(Default, sqlx::FromRow)]
+pub(super) struct ChangeColumns {
+    pub(super) kind: String,
+    pub(super) user_id: Option<UserId>,
+    pub(super) session_id: Option<SessionId>,
+    pub(super) org_id: Option<OrgId>,
+    pub(super) member_id: Option<MemberId>,
+    pub(super) revision: Option<i64>,
+}
+
+impl From<Change> for ChangeColumns {
+    fn from(change: Change) -> Self {
+        let of_kind = |kind: &str| Self { kind: kind.to_owned(), ..Self::default() };
+        match change {
+            Change::SessionRevoked { session, user } => {
+                Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_revoked") }
+            }
+            Change::UserChanged { user } => Self { user_id: Some(user), ..of_kind("user_changed") },
+            Change::SigningKeysChanged => of_kind("signing_keys_changed"),
+            Change::OrganizationChanged { organization, revision } => {
+                Self { org_id: Some(organization), revision: Some(revision), ..of_kind("organization_changed") }
+            }
+            Change::MemberChanged { organization, member, revision } => Self {
+                org_id: Some(organization),
+                member_id: Some(member),
+                revision: Some(revision),
+                ..of_kind("member_changed")
+            },
+        }
     }
 }
 
@@ -65,19 +89,25 @@ pub(super) fn columns_of(change: Change) -> (&'static str, Option<UserId>, Optio
 struct ChangeRow {
     seq: i64,
     at: Timestamp,
-    kind: String,
-    user_id: Option<UserId>,
-    session_id: Option<SessionId>,
+    #[sqlx(flatten)]
+    columns: ChangeColumns,
 }
 
 impl TryFrom<ChangeRow> for ChangeRecord {
     type Error = StoreError;
 
     fn try_from(row: ChangeRow) -> Result<Self, StoreError> {
-        let change = match (row.kind.as_str(), row.user_id, row.session_id) {
-            ("session_revoked", Some(user), Some(session)) => Change::SessionRevoked { session, user },
-            ("user_changed", Some(user), None) => Change::UserChanged { user },
-            ("signing_keys_changed", None, None) => Change::SigningKeysChanged,
+        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = row.columns;
+        let change = match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
+            ("session_revoked", Some(user), Some(session), ..) => Change::SessionRevoked { session, user },
+            ("user_changed", Some(user), ..) => Change::UserChanged { user },
+            ("signing_keys_changed", ..) => Change::SigningKeysChanged,
+            ("organization_changed", _, _, Some(organization), _, Some(revision)) => {
+                Change::OrganizationChanged { organization, revision }
+            }
+            ("member_changed", _, _, Some(organization), Some(member), Some(revision)) => {
+                Change::MemberChanged { organization, member, revision }
+            }
             _ => return Err(StoreError::corrupt("a change that cannot be read")),
         };
         Ok(Self { seq: row.seq, at: row.at, change })

@@ -11,7 +11,7 @@ use crate::{
     audit::{Act, Outcome},
     changes::Change,
     id::{SessionId, UserId},
-    store::{Created, NewUser, ProfileChange, StoreError, Updated, UserRecord, UserStatus, UserStore},
+    store::{AtRevision, Created, NewUser, ProfileChange, StoreError, Updated, UserRecord, UserStatus, UserStore},
 };
 
 const INSERT: &str = "INSERT INTO users
@@ -131,7 +131,12 @@ impl UserStore for SqlStore {
         .await
     }
 
-    async fn delete_user(&self, id: UserId, act: Act) -> Result<bool, StoreError> {
+    async fn user_by_external_id(&self, external_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        read!(self, pool =>
+            sqlx::query_as("SELECT * FROM users WHERE external_id = $1").bind(external_id).fetch_optional(pool))
+    }
+
+    async fn delete_user(&self, id: UserId, memberships: Vec<AtRevision>, act: Act) -> Result<Updated<()>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
                 // Sessions are revoked before they go with the user, so that the feed tells of each. The lock on the
@@ -141,13 +146,14 @@ impl UserStore for SqlStore {
                         .bind(id)
                         .fetch_optional(conn))?;
                 if there.is_none() {
-                    return Ok(false);
+                    return Ok(Updated::Missing);
                 }
+                let _ = memberships;
                 tx.revoke_all(id, None, act.at).await?;
                 execute!(tx, sqlx::query("DELETE FROM users WHERE id = $1").bind(id))?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
-                Ok(true)
+                Ok(Updated::Done(()))
             })
         })
         .await

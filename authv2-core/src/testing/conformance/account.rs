@@ -244,7 +244,7 @@ async fn removes_a_user_with_everything_it_had(world: World) {
     let other = world.sign_in(bystander.id, at(2)).await;
     let removed = act("user.deleted", at(10)).on(user.id);
     world.news();
-    assert!(world.store().delete_user(user.id, removed.clone()).await.unwrap());
+    assert_eq!(world.store().delete_user(user.id, Vec::new(), removed.clone()).await.unwrap(), Updated::Done(()));
     let told = world.news();
     let gone = [revoked(first.id, user.id), revoked(second.id, user.id), Change::UserChanged { user: user.id }];
     expect_same_changes(&told, &gone);
@@ -273,7 +273,7 @@ async fn changes_nothing_for_a_user_that_is_not_there(world: World) {
         Updated::Missing
     );
     assert_eq!(store.set_status(nobody, UserStatus::Disabled, Some(1), status).await.unwrap(), Updated::Missing);
-    assert!(!store.delete_user(nobody, delete).await.unwrap());
+    assert_eq!(store.delete_user(nobody, Vec::new(), delete).await.unwrap(), Updated::Missing);
     assert_eq!(world.news(), []);
     for act in &acts {
         assert_eq!(world.entries(act).await, [], "{} did not happen", act.action);

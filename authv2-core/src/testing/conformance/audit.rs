@@ -11,7 +11,7 @@ use crate::{
     audit::{Act, Actor, Outcome},
     clock::Timestamp,
     id::UserId,
-    store::{BucketRule, NewUser, ProfileChange, UserStatus},
+    store::{BucketRule, NewUser, ProfileChange, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["audit":
@@ -84,7 +84,7 @@ async fn holds_one_entry_for_each_verb(world: World) {
     store.found_signing_keys(new_key("kid"), noted("signing_key.created", 9)).await.unwrap();
     let admin = NewUser { platform_admin: true, ..new_user("root") };
     store.found_admin(admin, noted("user.founded", 10)).await.unwrap();
-    assert!(store.delete_user(id, noted("user.deleted", 11)).await.unwrap());
+    assert_eq!(store.delete_user(id, Vec::new(), noted("user.deleted", 11)).await.unwrap(), Updated::Done(()));
 
     for act in &acts {
         world.expect_entry(act, "success").await;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     changes::Change,
     id::{SessionId, UserId},
-    store::{NewSession, OverLimit, UserStatus},
+    store::{NewSession, OverLimit, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["changes":
@@ -37,7 +37,7 @@ async fn holds_what_the_verbs_published_in_order(world: World) {
     }
     done(store.set_status(bob, UserStatus::Disabled, None, act("user.disabled", at(31))).await.unwrap());
     store.found_signing_keys(new_key("kid"), act("signing_key.created", at(32))).await.unwrap();
-    assert!(store.delete_user(ada, act("user.deleted", at(33))).await.unwrap());
+    assert_eq!(store.delete_user(ada, Vec::new(), act("user.deleted", at(33))).await.unwrap(), Updated::Done(()));
 
     let expected = [
         (at(3), revoked(first.id, ada)),
@@ -67,7 +67,7 @@ async fn holds_nothing_for_verbs_that_changed_nothing(world: World) {
     store.set_status(nobody, disabled, None, act("a", at(2))).await.unwrap();
     let (wrong, new) = (Some(hash_of("wrong").0), hash_of("new").0);
     store.change_password(user.id, wrong, new, None, act("a", at(2))).await.unwrap();
-    store.delete_user(nobody, act("a", at(2))).await.unwrap();
+    store.delete_user(nobody, Vec::new(), act("a", at(2))).await.unwrap();
     store.revoke_session(nobody, session.id, act("a", at(2))).await.unwrap();
     store.revoke_session(user.id, SessionId::new(), act("a", at(2))).await.unwrap();
     store.revoke_sessions(user.id, Some(session.id), act("a", at(2))).await.unwrap();

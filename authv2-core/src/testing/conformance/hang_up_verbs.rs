@@ -118,7 +118,7 @@ async fn delete_user(world: World, round: usize) -> Trial {
     let (session, told) = (world.sign_in(user, at(0)).await, act("user.deleted", at(1)));
     let (store, act) = (world.store().clone(), told.clone());
     let verb = async move {
-        store.delete_user(user, act).await.unwrap();
+        store.delete_user(user, Vec::new(), act).await.unwrap();
     };
     let changes = vec![revoked(session.id, user), Change::UserChanged { user }];
     trial(&world, Some(told), changes, verb, move |store| async move {

@@ -51,7 +51,7 @@ async fn end_account(world: &World, user: UserId, round: u64) {
     if round.is_multiple_of(2) {
         world.store().set_status(user, UserStatus::Disabled, None, end).await.unwrap();
     } else {
-        assert!(world.store().delete_user(user, end).await.unwrap());
+        assert_eq!(world.store().delete_user(user, Vec::new(), end).await.unwrap(), Updated::Done(()));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     id::UserId,
     secret::SecretHash,
-    store::{Rotated, Rotation, UserStatus},
+    store::{Rotated, Rotation, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["refresh":
@@ -197,7 +197,10 @@ async fn refuses_every_token_of_a_user_who_may_not_sign_in(world: World) {
     }
     let user = world.user("eve").await.id;
     let session = world.sign_in(user, at(0)).await;
-    assert!(world.store().delete_user(user, act("user.deleted", at(1))).await.unwrap());
+    assert_eq!(
+        world.store().delete_user(user, Vec::new(), act("user.deleted", at(1))).await.unwrap(),
+        Updated::Done(())
+    );
     assert_eq!(rotate(&world, &rotation(session.refresh), at(2)).await, Rotated::Invalid);
 }
 

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     id::{OrgId, SessionId, StoreId, UserId},
     secret::SecretHash,
-    store::{Bucket, BucketRule, NewSession, Opened, Risk, SignInQuery, Transport, UserStatus},
+    store::{Bucket, BucketRule, NewSession, Opened, Risk, SignInQuery, Transport, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["sign_in":
@@ -129,7 +129,10 @@ async fn is_void_for_an_account_that_may_not_sign_in(world: World) {
         expect_void(&world, new_session(user.id, at(2)), at(2)).await;
     }
     expect_void(&world, new_session(UserId::new(), at(2)), at(2)).await;
-    assert!(world.store().delete_user(user.id, act("user.deleted", at(3))).await.unwrap());
+    assert_eq!(
+        world.store().delete_user(user.id, Vec::new(), act("user.deleted", at(3))).await.unwrap(),
+        Updated::Done(())
+    );
     expect_void(&world, new_session(user.id, at(4)), at(4)).await;
 }
 

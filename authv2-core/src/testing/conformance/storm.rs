@@ -45,7 +45,9 @@ async fn fails_no_refresh_while_its_account_is_removed(world: World) {
                         let refreshed = act("session.refreshed", at(DAY / 2));
                         world.store().rotate_refresh(rotation(session.refresh), refreshed).await.map(|_| ())
                     }
-                    None => world.store().delete_user(user, act("user.deleted", at(DAY / 2))).await.map(|_| ()),
+                    None => {
+                        world.store().delete_user(user, Vec::new(), act("user.deleted", at(DAY / 2))).await.map(|_| ())
+                    }
                 }
             }
         })

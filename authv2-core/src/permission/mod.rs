@@ -1,0 +1,27 @@
+//! Permissions: roles, conditions and decisions.
+
+mod access;
+mod condition;
+mod definition;
+mod explain;
+mod model;
+mod name;
+mod question;
+mod rights;
+mod role;
+mod service;
+mod snapshot;
+
+pub use self::{
+    access::Access,
+    condition::{CONDITION_MAX, Condition, ConditionError},
+    definition::{Effect, Grant, RoleDefinition, StepUp},
+    explain::{Explanation, Needed, Outcome, Reason, Trial},
+    model::{Model, ModelError},
+    name::{InvalidName, Pattern, Permission, is_name},
+    question::{Decision, Question, SessionFacts, Subject},
+    rights::{Author, Refusal, has_owner, is_owner, judge_assignment, judge_role},
+    role::{ADMIN, AttributeType, MEMBER, OWNER, ResourceType, Role, builtin_roles},
+    service::{CatchUpError, PermissionService},
+    snapshot::{Rights, Snapshot},
+};
