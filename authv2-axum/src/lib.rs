@@ -29,7 +29,7 @@ mod router;
 pub use authv2_tower::{ApiService, AuthLayer, Caller, RequireLayer};
 
 pub use self::{
-    extract::{CurrentSession, CurrentUser, Principal, Rejection},
+    extract::{CurrentSession, CurrentUser, Principal, Rejection, Require},
     router::{api_service, auth_layer, method_not_allowed, router},
 };
 

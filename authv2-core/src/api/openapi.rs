@@ -35,6 +35,7 @@ use super::{
         accounts::change_password,
         sessions::list,
         sessions::revoke,
+        sessions::switch,
         metadata::jwks,
         metadata::authorization_server,
         metadata::openapi,

@@ -57,6 +57,7 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/me/delete", SignedIn, Json, accounts::post_delete_me),
         route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
+        route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
         route!(DELETE "/auth/sessions/{id}", SignedIn, Nothing, sessions::revoke),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
