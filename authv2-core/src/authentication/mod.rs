@@ -13,6 +13,7 @@ mod csrf;
 mod foundation;
 mod login;
 mod requirement;
+mod tenancy;
 mod tenant;
 mod throttle;
 
@@ -30,6 +31,7 @@ pub use self::{
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    tenancy::{Basis, Standing, Tries, Written},
 };
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::JwtService,
+    organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
     store::SharedStore,
@@ -57,6 +60,7 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    organizations: OrganizationService,
     permissions: PermissionService,
     /// Set by the feed: the signing keys must be read again before the next use.
     keys_changed: Arc<AtomicBool>,
@@ -82,6 +86,12 @@ impl AuthenticationService {
     #[must_use]
     pub fn sessions(&self) -> &SessionService {
         &self.0.sessions
+    }
+
+    /// The organizations and their stores.
+    #[must_use]
+    pub fn organizations(&self) -> &OrganizationService {
+        &self.0.organizations
     }
 
     /// Roles, rights and decisions.

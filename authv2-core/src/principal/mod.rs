@@ -7,6 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use self::check::Check;
+pub(crate) use self::check::refuse;
 use crate::{
     clock::{Clock, Timestamp},
     id::{SessionId, UserId},
