@@ -7,10 +7,14 @@ mod body;
 mod call;
 mod fields;
 mod health;
+mod members;
 mod metadata;
 mod openapi;
+mod organizations;
 mod problem;
+mod query;
 mod routes;
+mod service_accounts;
 mod sessions;
 mod shapes;
 

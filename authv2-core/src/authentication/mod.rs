@@ -12,6 +12,8 @@ mod credentials;
 mod csrf;
 mod foundation;
 mod login;
+mod members;
+mod organizations;
 mod requirement;
 mod tenancy;
 mod tenant;
@@ -31,6 +33,7 @@ pub use self::{
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    members::{Candidate, WantedRole, no_member},
     tenancy::{Basis, Standing, Tries, Written},
 };
 use self::{csrf::CsrfTokens, throttle::Throttle};

@@ -49,7 +49,7 @@ impl Standing {
     /// # Errors
     /// [`Code::PermissionDenied`] for a credential that is bound to a store.
     pub(crate) fn require_unbound(&self) -> Result<()> {
-        if self.bound_to.is_none() { Ok(()) } else { refuse(Decision::Denied) }
+        self.principal.require_unbound()
     }
 
     pub(super) fn decide(&self, permission: &Permission, place: Option<StoreId>) -> Decision {

@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     id::{MemberId, OrgId, StoreId, UserId},
     permission::Model,
-    store::{MemberRecord, OrganizationRecord, StoreRecord},
+    store::{Assignment, MemberRecord, OrganizationRecord, StoreRecord},
 };
 
 /// An organization: the outer tenant boundary.
@@ -71,17 +71,17 @@ pub struct RoleAssignment {
 }
 
 impl RoleAssignment {
-    /// The roles that a member holds, by name: those at the organization first, then by store. `None` if the model
-    /// does not know one of them, and so is older than the member's record.
+    /// These roles by name: those held at the organization first, then store by store. Roles that the model does not
+    /// know are left out.
     #[must_use]
-    pub fn all(record: &MemberRecord, model: &Model) -> Option<Vec<Self>> {
-        let named = record.roles.iter().map(|assignment| {
+    pub fn all(assignments: &[Assignment], model: &Model) -> Vec<Self> {
+        let named = |assignment: &Assignment| {
             let role = model.role_by_id(assignment.role)?;
             Some(Self { role: role.name.clone(), store: assignment.store })
-        });
-        let mut roles: Vec<Self> = named.collect::<Option<_>>()?;
+        };
+        let mut roles: Vec<Self> = assignments.iter().filter_map(named).collect();
         roles.sort_by(|a, b| (a.store, &a.role).cmp(&(b.store, &b.role)));
-        Some(roles)
+        roles
     }
 }
 
