@@ -85,7 +85,7 @@ impl Reply {
     /// Adds the consistency token of what was written.
     pub(super) fn with_revision(self, token: &str) -> Self {
         match HeaderValue::from_str(token) {
-            Ok(value) => self.with(REVISION, value),
+            Ok(value) => self.with(HeaderName::from_static(REVISION), value),
             Err(_) => self,
         }
     }

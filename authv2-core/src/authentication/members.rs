@@ -106,8 +106,7 @@ impl AuthenticationService {
             let after = resolve(&basis.model, wanted)?;
             require_everywhere(&basis.standing, &UPDATE, changed_places(&before, &after))?;
             let act = standing.act(action, origin).on(member);
-            if let Err(refusal) =
-                judge_assignment(&basis.model, basis.author(), member, &before, &after, &basis.owners)
+            if let Err(refusal) = judge_assignment(&basis.model, basis.author(), member, &before, &after, &basis.owners)
             {
                 return Err(self.refused(act, &refusal).await?);
             }
@@ -142,9 +141,7 @@ impl AuthenticationService {
             }
             let before = self.member(standing, kind, member).await?.roles;
             let act = standing.act(action, origin).on(member);
-            if let Err(refusal) =
-                judge_assignment(&basis.model, basis.author(), member, &before, &[], &basis.owners)
-            {
+            if let Err(refusal) = judge_assignment(&basis.model, basis.author(), member, &before, &[], &basis.owners) {
                 return Err(self.refused(act, &refusal).await?);
             }
             let removed = self.0.store.remove_member(basis.at, member, act).await?;
@@ -158,12 +155,7 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::NotFound`], the same for what does not exist and what belongs to another organization; or an outage.
-    pub(crate) async fn member(
-        &self,
-        standing: &Standing,
-        kind: MemberKind,
-        member: MemberId,
-    ) -> Result<MemberRecord> {
+    pub(crate) async fn member(&self, standing: &Standing, kind: MemberKind, member: MemberId) -> Result<MemberRecord> {
         let found = self.0.store.member(standing.organization.id, member).await?;
         found.filter(|found| found.kind == kind).ok_or_else(no_member)
     }
@@ -307,11 +299,7 @@ fn changed_places(before: &[Assignment], after: &[Assignment]) -> BTreeSet<Optio
     before.symmetric_difference(&after).map(|assignment| assignment.store).collect()
 }
 
-fn require_everywhere(
-    standing: &Standing,
-    permission: &Permission,
-    places: BTreeSet<Option<StoreId>>,
-) -> Result<()> {
+fn require_everywhere(standing: &Standing, permission: &Permission, places: BTreeSet<Option<StoreId>>) -> Result<()> {
     places.into_iter().try_for_each(|place| standing.require_at(permission, place))
 }
 

@@ -47,8 +47,7 @@ impl AuthenticationService {
     /// An outage.
     pub(crate) async fn organizations_of(&self, principal: &Principal) -> Result<Vec<Organization>> {
         let home = principal.tenant().filter(|tenant| tenant.store.is_some());
-        let visible =
-            |record: &&OrganizationRecord| home.is_none_or(|tenant| tenant.organization == record.id);
+        let visible = |record: &&OrganizationRecord| home.is_none_or(|tenant| tenant.organization == record.id);
         let records = self.0.organizations.of_user(principal.user_id()).await?;
         Ok(records.iter().filter(visible).map(Organization::from).collect())
     }
