@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, health, metadata,
+    accounts, decisions, health, metadata,
     problem::{self, Problem},
     sessions,
 };
@@ -36,6 +36,8 @@ use super::{
         sessions::list,
         sessions::revoke,
         sessions::switch,
+        decisions::check,
+        decisions::check_many,
         metadata::jwks,
         metadata::authorization_server,
         metadata::openapi,
