@@ -213,7 +213,7 @@ pub trait UsageStore: Send + Sync {
     /// a member that has gone is left out.
     async fn add_usage(&self, usage: Usage, denials: Vec<Act>) -> Result<(), StoreError>;
 
-    /// The counts of an organization since a day, summed over the days.
+    /// The counts of an organization since a day, summed over the days: each with the first of them.
     async fn decision_counts(&self, organization: OrgId, since_day: i64) -> Result<Vec<DecisionCount>, StoreError>;
 
     /// Members that hold a role and have used no right since `before`, the longest idle first; those who joined after
