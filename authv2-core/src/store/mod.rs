@@ -16,6 +16,7 @@ use async_trait::async_trait;
 pub use self::{error::StoreError, record::*};
 use crate::{
     audit::Act,
+    changes::Change,
     clock::Timestamp,
     id::{MemberId, OrgId, RoleId, SessionId, UserId},
     secret::SecretHash,
@@ -275,6 +276,10 @@ pub trait Upkeep: Send + Sync {
     /// The changes after `position`, oldest first, at most `limit`: for looking at the table. A node that follows it
     /// must not go by positions on PostgreSQL, where a smaller one may be committed later.
     async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
+
+    /// The changes of organizations and members noted at `since` or later: for a node that looks again and again, over
+    /// a span so long that nothing is committed later than that.
+    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError>;
 
     /// The newest audit entries, newest first.
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
