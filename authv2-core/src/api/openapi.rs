@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, health, members, metadata, organizations,
+    accounts, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
     service_accounts, sessions,
 };
@@ -51,6 +51,8 @@ use super::{
         service_accounts::list,
         service_accounts::assign,
         service_accounts::delete,
+        decisions::check,
+        decisions::check_many,
         metadata::jwks,
         metadata::authorization_server,
         metadata::openapi,

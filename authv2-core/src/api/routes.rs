@@ -6,7 +6,7 @@ use super::{
     accounts,
     body::Takes,
     call::{Call, Handler, Reply},
-    health, members, metadata, organizations, service_accounts, sessions,
+    decisions, health, members, metadata, organizations, service_accounts, sessions,
 };
 use crate::error::Result;
 
@@ -74,6 +74,8 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/service-accounts", SignedIn, Nothing, service_accounts::list),
         route!(PUT "/auth/orgs/{org}/service-accounts/{id}/roles", SignedIn, Json, service_accounts::assign),
         route!(DELETE "/auth/orgs/{org}/service-accounts/{id}", SignedIn, Nothing, service_accounts::delete),
+        route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
+        route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(GET "/openapi.json", Public, Nothing, metadata::openapi),
