@@ -12,6 +12,7 @@ mod role;
 mod service;
 mod snapshot;
 
+pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
     access::Access,
     condition::{CONDITION_MAX, Condition, ConditionError},
