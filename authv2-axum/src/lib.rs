@@ -44,6 +44,8 @@ mod guides {
     struct Adapters;
     #[doc = include_str!("../../docs/concepts.md")]
     struct Concepts;
+    #[doc = include_str!("../../docs/permissions.md")]
+    struct Permissions;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
 }
