@@ -1,6 +1,6 @@
 //! What one member may do in one organization, at hand: a decision on it waits for nothing.
 
-use std::{hash::BuildHasher as _, sync::Arc};
+use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc};
 
 use foldhash::fast::FixedState;
 
@@ -84,8 +84,7 @@ impl Access {
         if let Some(atom) = judged.atom {
             // Without a grant named, the roles that reach the place settle which one it is.
             let roles = if judged.by.is_some() { 0 } else { self.standing.roles_at(question.store) };
-            let by = judged.by.map(|by| (by.role, by.place));
-            let key = FixedState::default().hash_one((self.organization.serial, roles, atom, by, outcome));
+            let key = FixedState::default().hash_one((self.organization.serial, roles, atom, judged.by, outcome));
             self.tally.count(key, || self.label(judged, question.store, outcome));
         }
         match outcome {
@@ -121,8 +120,8 @@ impl Access {
 
     fn denial(&self, judged: &Judged, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Act {
         let reason = match self.attributed(judged, question.store) {
-            Some((role, granted)) => format!("the role {role} denies {granted}").into(),
-            None => "no grant allows it".into(),
+            Some((role, granted)) => Cow::from(format!("the role {role} denies {granted}")),
+            None => Cow::from("no grant allows it"),
         };
         let origin = Origin { ip: subject.ip, ..Origin::default() };
         let actor = Actor::User(UserId::from(self.member.id.as_uuid()));

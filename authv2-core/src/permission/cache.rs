@@ -137,10 +137,12 @@ impl Caches {
         Some((within, member, standing))
     }
 
-    /// How far the changes of an organization were followed, as far as anything of it is at hand.
-    pub(super) fn reach(&self, organization: OrgId) -> Option<i64> {
-        let within = self.organizations.get(&organization)?.ok()?;
-        Some(within.followed.reach().extends(within.revision()))
+    /// Whether everything that is decided on in an organization holds at least up to `revision`.
+    pub(super) fn has_reached(&self, organization: OrgId, revision: i64) -> bool {
+        // What is at hand was kept right up to there, and what is not will be read after.
+        let followed = self.followed.get(&organization).is_some_and(|followed| followed.reach().covers(revision));
+        let is_at_hand = |within: Arc<Organization>| within.followed.reach().extends(within.revision()) >= revision;
+        followed || self.organizations.get(&organization).and_then(Result::ok).is_some_and(is_at_hand)
     }
 
     /// Whether this is what is at hand of the organization.
@@ -194,19 +196,22 @@ impl Caches {
 
 impl Listener for Caches {
     fn apply(&self, change: &Change) {
-        let (organization, revision) = match *change {
-            Change::OrganizationChanged { organization, revision } => {
-                self.organizations.remove(&organization);
-                (organization, revision)
-            }
-            Change::MemberChanged { organization, member, revision } => {
-                self.members.remove(&(organization, member));
-                (organization, revision)
-            }
+        let (organization, member, revision) = match *change {
+            Change::OrganizationChanged { organization, revision } => (organization, None, revision),
+            Change::MemberChanged { organization, member, revision } => (organization, Some(member), revision),
             _ => return,
         };
+        let followed = self.followed.get(&organization);
+        if followed.as_ref().is_some_and(|followed| followed.reach().covers(revision)) {
+            // It came before: nothing that is at hand is older.
+            return;
+        }
+        match member {
+            None => drop(self.organizations.remove(&organization)),
+            Some(member) => drop(self.members.remove(&(organization, member))),
+        }
         // After the removal: whoever sees that the change was applied, finds nothing from before it.
-        if let Some(followed) = self.followed.get(&organization) {
+        if let Some(followed) = followed {
             followed.applied(revision);
         }
     }

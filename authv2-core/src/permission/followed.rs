@@ -76,6 +76,11 @@ impl Followed {
 }
 
 impl Reach {
+    /// Whether every change up to `revision` was applied.
+    pub(super) fn covers(self, revision: i64) -> bool {
+        self.until >= revision
+    }
+
     /// The revision up to which something holds that was read at `revision` and is still in memory.
     pub(super) fn extends(self, revision: i64) -> i64 {
         if revision >= self.from { revision.max(self.until) } else { revision }

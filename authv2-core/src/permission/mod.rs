@@ -1,16 +1,20 @@
 //! Permissions: roles, conditions and decisions.
 
 mod access;
+mod cache;
 mod condition;
 mod definition;
 mod explain;
+mod followed;
 mod model;
 mod name;
 mod question;
+mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{

@@ -119,24 +119,23 @@ impl PermissionService {
     pub async fn catch_up(&self, token: &str) -> Result<(), CatchUpError> {
         let Inner { store, caches, tokens, .. } = &*self.0;
         let (organization, revision) = tokens.read(token).ok_or(CatchUpError::Invalid)?;
-        if caches.reach(organization).is_some_and(|reach| reach >= revision) {
+        if caches.has_reached(organization, revision) {
             return Ok(());
         }
         let end = Instant::now() + CATCH_UP_WITHIN;
         loop {
-            match store.organization(&OrganizationName::Id(organization)).await? {
-                Some(there) if there.revision < revision => {}
-                // The next decision reads its roles anew, and members that were read before them after it.
-                Some(_) => break caches.forget(organization),
-                // It has gone: there is nothing to decide.
-                None => break caches.forget(organization),
+            let there = store.organization(&OrganizationName::Id(organization)).await?;
+            // One that has gone has nothing to wait for.
+            if there.is_none_or(|there| there.revision >= revision) {
+                // The next decision reads the roles anew, and after them the members that were read before.
+                caches.forget(organization);
+                return Ok(());
             }
             if Instant::now() + CATCH_UP_EVERY > end {
                 return Err(CatchUpError::NotYet);
             }
             sleep(CATCH_UP_EVERY).await;
         }
-        Ok(())
     }
 
     /// Writes the statistics of decisions counted since the last time.
