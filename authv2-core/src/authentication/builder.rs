@@ -16,6 +16,8 @@ use crate::{
     error::FieldError,
     jwt::{JwtService, KeyRingError},
     master_key::MasterKeyError,
+    organization::OrganizationService,
+    permission::PermissionService,
     session::SessionService,
     store::{SharedStore, StoreError},
     user::{
@@ -165,6 +167,14 @@ impl Builder {
             config.session.clone(),
             master.derive("refresh successors"),
         );
+        let permissions = PermissionService::new(
+            Arc::clone(&store),
+            &feed,
+            Arc::clone(&clock),
+            config.permissions.clone(),
+            &master.derive("consistency tokens"),
+        );
+        let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -174,6 +184,8 @@ impl Builder {
             users,
             sessions,
             jwt,
+            organizations,
+            permissions,
             keys_changed,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),

@@ -12,7 +12,11 @@ mod credentials;
 mod csrf;
 mod foundation;
 mod login;
+mod members;
+mod organizations;
 mod requirement;
+mod tenancy;
+mod tenant;
 mod throttle;
 
 use std::{
@@ -26,13 +30,21 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
-pub(crate) use self::{cookies::CookieStyle, credentials::REQUEST_ID};
+pub(crate) use self::{
+    cookies::CookieStyle,
+    credentials::{REQUEST_ID, REVISION},
+    members::{Candidate, WantedRole, no_member},
+    tenancy::{Basis, Standing, Tries, Written},
+    tenant::Whereabouts,
+};
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
     jwt::JwtService,
+    organization::OrganizationService,
+    permission::PermissionService,
     session::SessionService,
     store::SharedStore,
     user::UserService,
@@ -52,6 +64,8 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    organizations: OrganizationService,
+    permissions: PermissionService,
     /// Set by the feed: the signing keys must be read again before the next use.
     keys_changed: Arc<AtomicBool>,
     throttle: Throttle,
@@ -76,6 +90,18 @@ impl AuthenticationService {
     #[must_use]
     pub fn sessions(&self) -> &SessionService {
         &self.0.sessions
+    }
+
+    /// The organizations and their stores.
+    #[must_use]
+    pub fn organizations(&self) -> &OrganizationService {
+        &self.0.organizations
+    }
+
+    /// Roles, rights and decisions.
+    #[must_use]
+    pub fn permissions(&self) -> &PermissionService {
+        &self.0.permissions
     }
 
     /// The access tokens' keys and rules.
@@ -122,6 +148,9 @@ impl AuthenticationService {
     pub async fn shut_down(&self) {
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
+        }
+        if let Err(error) = self.0.permissions.write_behind().await {
+            tracing::warn!(%error, "the last statistics of decisions were not written");
         }
         self.0.store.close().await;
     }

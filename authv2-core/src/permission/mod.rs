@@ -1,16 +1,22 @@
 //! Permissions: roles, conditions and decisions.
 
 mod access;
+mod cache;
 mod condition;
 mod definition;
 mod explain;
+mod followed;
+mod impact;
 mod model;
 mod name;
 mod question;
+mod reach;
+mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
@@ -18,8 +24,9 @@ pub use self::{
     condition::{CONDITION_MAX, Condition, ConditionError},
     definition::{Effect, Grant, RoleDefinition, StepUp},
     explain::{Explanation, Needed, Outcome, Reason, Trial},
+    impact::{Impact, Shift, impact},
     model::{Model, ModelError},
-    name::{InvalidName, Pattern, Permission, is_name},
+    name::{InvalidName, NamedPermission, Pattern, Permission, is_name},
     question::{Decision, Question, SessionFacts, Subject},
     rights::{Author, Refusal, has_owner, is_owner, judge_assignment, judge_role},
     role::{ADMIN, AttributeType, MEMBER, OWNER, ResourceType, Role, builtin_roles},
