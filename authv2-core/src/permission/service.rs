@@ -117,8 +117,16 @@ impl PermissionService {
     /// # Errors
     /// [`CatchUpError`].
     pub async fn catch_up(&self, token: &str) -> Result<(), CatchUpError> {
-        let Inner { store, caches, tokens, .. } = &*self.0;
-        let (organization, revision) = tokens.read(token).ok_or(CatchUpError::Invalid)?;
+        let (organization, revision) = self.0.tokens.read(token).ok_or(CatchUpError::Invalid)?;
+        self.reach(organization, revision).await
+    }
+
+    /// As [`catch_up`](Self::catch_up), for a revision that is at hand.
+    ///
+    /// # Errors
+    /// [`CatchUpError::NotYet`] or [`CatchUpError::Store`].
+    pub(crate) async fn reach(&self, organization: OrgId, revision: i64) -> Result<(), CatchUpError> {
+        let Inner { store, caches, .. } = &*self.0;
         if caches.has_reached(organization, revision) {
             return Ok(());
         }
@@ -202,4 +210,4 @@ pub enum CatchUpError {
 }
 
 #[cfg(all(test, feature = "sqlite"))]
-mod tests;
+pub(super) mod tests;
