@@ -1,20 +1,23 @@
 //! Extractors for who calls. They read what [`auth_layer`](crate::auth_layer) left; each has an optional form
 //! (`Option<CurrentUser>`) for routes that anonymous callers may use.
 
+use std::marker::PhantomData;
+
 use authv2_core::{
     Error,
     api::problem_response,
     authentication::{RequestId, Requirement},
+    permission::NamedPermission,
     session::Session,
     user::User,
 };
-use authv2_tower::Caller;
+use authv2_tower::{Caller, Refused};
 use axum::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 
 /// The principal of this request.
 #[derive(Debug, Clone)]
@@ -28,17 +31,34 @@ pub struct CurrentUser(pub User);
 #[derive(Debug, Clone)]
 pub struct CurrentSession(pub Session);
 
-/// The contract's answer to a caller that an extractor refuses.
+/// The principal of this request, who has the permission that `P` stands for in the tenant of its credential: others
+/// get the contract's 401 or 403.
+///
+/// ```
+/// use authv2_axum::Require;
+/// use authv2_core::permission;
+///
+/// permission!(ReadOrders = "orders:read");
+///
+/// async fn orders(Require(principal, _): Require<ReadOrders>) -> String {
+///     format!("the orders of {:?}", principal.tenant())
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Require<P>(pub authv2_core::Principal, pub PhantomData<P>);
+
+/// The contract's answer to a caller that an extractor, or a handler after it, refuses.
 #[derive(Debug)]
 pub struct Rejection {
     error: Error,
-    id: RequestId,
+    /// Unknown where a handler made it; the layer knows it.
+    id: Option<RequestId>,
 }
 
 impl Rejection {
     fn new(error: Error, parts: &Parts) -> Self {
         let id = parts.extensions.get::<RequestId>().cloned();
-        Self { error, id: id.unwrap_or_else(|| RequestId::of(&parts.headers)) }
+        Self { error, id: Some(id.unwrap_or_else(|| RequestId::of(&parts.headers))) }
     }
 
     /// Why.
@@ -48,9 +68,24 @@ impl Rejection {
     }
 }
 
+/// For handlers that ask the principal themselves: `principal.check(..).require()?`.
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        Self { error, id: None }
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        problem_response(&self.error, &self.id).map(Body::from)
+        match &self.id {
+            Some(id) => problem_response(&self.error, id).map(Body::from),
+            None => {
+                let id = RequestId::of(&HeaderMap::new());
+                let mut response = problem_response(&self.error, &id).map(Body::from);
+                response.extensions_mut().insert(Refused(self.error));
+                response
+            }
+        }
     }
 }
 
@@ -74,7 +109,7 @@ fn caller(parts: &Parts) -> Result<&Caller, Rejection> {
 
 fn required(parts: &Parts) -> Result<&authv2_core::Principal, Rejection> {
     let caller = caller(parts)?;
-    caller.check(Requirement::SignedIn).map_err(|error| Rejection::new(error, parts))?;
+    caller.check(&Requirement::SignedIn).map_err(|error| Rejection::new(error, parts))?;
     // The check has just found one.
     caller.principal().ok_or_else(|| Rejection::new(Error::missing_layer("a caller without principal"), parts))
 }
@@ -97,6 +132,18 @@ macro_rules! extractor {
             }
         }
     };
+}
+
+impl<S: Send + Sync, P: NamedPermission> FromRequestParts<S> for Require<P> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let principal = required(parts)?;
+        match principal.check(P::PERMISSION).require() {
+            Ok(()) => Ok(Self(principal.clone(), PhantomData)),
+            Err(error) => Err(Rejection::new(error, parts)),
+        }
+    }
 }
 
 extractor!(Principal, principal => principal.clone());

@@ -29,7 +29,7 @@ mod router;
 pub use authv2_tower::{ApiService, AuthLayer, Caller, RequireLayer};
 
 pub use self::{
-    extract::{CurrentSession, CurrentUser, Principal, Rejection},
+    extract::{CurrentSession, CurrentUser, Principal, Rejection, Require},
     router::{api_service, auth_layer, method_not_allowed, router},
 };
 
@@ -44,6 +44,8 @@ mod guides {
     struct Adapters;
     #[doc = include_str!("../../docs/concepts.md")]
     struct Concepts;
+    #[doc = include_str!("../../docs/permissions.md")]
+    struct Permissions;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
 }

@@ -204,7 +204,10 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// A refusal or failure of this code. For the services, and for applications that answer in the contract's form:
+    /// `detail` is shown to the caller, so it holds no secret and no hint whether an account exists.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = matches!(code, Code::Unavailable).then_some(Duration::from_secs(1));
         let challenge = match code {
             Code::Unauthenticated => Some(Challenge::Bare),
@@ -224,7 +227,9 @@ impl Error {
         }))
     }
 
-    pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
+    /// A refusal of these fields, all at once.
+    #[must_use]
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
         let mut error = Self::new(Code::ValidationFailed, "see `errors` for each field");
         error.0.fields = fields;
         error

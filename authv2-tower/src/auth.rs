@@ -28,6 +28,7 @@ use tower_service::Service;
 
 use crate::{
     Caller,
+    caller::Refused,
     peer::{self, PeerSource},
 };
 
@@ -168,6 +169,9 @@ where
             let future = match this.state.as_mut().project() {
                 StateProjection::Inner { future } => {
                     let mut response = ready!(future.poll(cx))?;
+                    if let Some(Refused(error)) = response.extensions_mut().remove() {
+                        response = problem_response(&error, this.id).map(R::from);
+                    }
                     finish(&mut response, this.id);
                     return Poll::Ready(Ok(response));
                 }
@@ -175,7 +179,7 @@ where
                     let judged = ready!(authenticating.as_mut().poll(cx)).and_then(|principal| {
                         let caller = Caller::new(layer.auth.clone(), principal);
                         if layer.required {
-                            caller.check(Requirement::SignedIn)?;
+                            caller.check(&Requirement::SignedIn)?;
                         }
                         Ok(caller)
                     });

@@ -1,6 +1,6 @@
 //! Who calls, as [`AuthLayer`](crate::AuthLayer) leaves it in a request's extensions.
 
-use authv2_core::{AuthenticationService, Principal, Result, authentication::Requirement};
+use authv2_core::{AuthenticationService, Error, Principal, Result, authentication::Requirement};
 
 /// Who makes this request: a principal, or nobody.
 #[derive(Debug, Clone)]
@@ -24,7 +24,13 @@ impl Caller {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn check(&self, requirement: Requirement) -> Result<()> {
+    pub fn check(&self, requirement: &Requirement) -> Result<()> {
         requirement.check(self.principal(), self.service.now())
     }
 }
+
+/// A refusal that a handler came to by itself, left in the extensions of its response:
+/// [`AuthLayer`](crate::AuthLayer) answers with it, in the contract's form and with the request's id, in place of that
+/// response.
+#[derive(Debug, Clone)]
+pub struct Refused(pub Error);

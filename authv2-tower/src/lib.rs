@@ -22,7 +22,7 @@ mod require;
 pub use self::{
     api::ApiService,
     auth::{Auth, AuthFuture, AuthLayer, is_preflight},
-    caller::Caller,
+    caller::{Caller, Refused},
     peer::PeerSource,
     require::{Require, RequireFuture, RequireLayer},
 };

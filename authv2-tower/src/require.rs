@@ -12,6 +12,7 @@ use authv2_core::{
     Error,
     api::problem_response,
     authentication::{RequestId, Requirement},
+    permission::Permission,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,7 +23,22 @@ use tower_service::Service;
 use crate::Caller;
 
 /// Makes [`Require`] services. There is no requirement that everybody meets: an empty one cannot be written.
-#[derive(Debug, Clone, Copy)]
+///
+/// ```
+/// use authv2_core::permission;
+/// use authv2_tower::RequireLayer;
+///
+/// let reads = RequireLayer::permission(permission!("orders:read"));
+/// let both = RequireLayer::all([permission!("orders:read"), permission!("orders:refund")]);
+/// let either = RequireLayer::any([permission!("orders:read"), permission!("reports:read")]);
+/// ```
+///
+/// An empty requirement does not compile:
+///
+/// ```compile_fail
+/// authv2_tower::RequireLayer::all([]);
+/// ```
+#[derive(Debug, Clone)]
 pub struct RequireLayer(Requirement);
 
 impl RequireLayer {
@@ -43,13 +59,33 @@ impl RequireLayer {
     pub fn recent_auth(max_age: Duration) -> Self {
         Self(Requirement::RecentAuth(max_age))
     }
+
+    /// Lets through whoever has this permission, in the tenant of its credential.
+    #[must_use]
+    pub const fn permission(permission: Permission) -> Self {
+        Self(Requirement::Permission(permission))
+    }
+
+    /// Lets through whoever has all of these permissions.
+    #[must_use]
+    pub fn all<const N: usize>(permissions: [Permission; N]) -> Self {
+        const { assert!(N > 0, "an empty requirement would be met by everybody") };
+        Self(Requirement::AllOf(Vec::from(permissions).into()))
+    }
+
+    /// Lets through whoever has one of these permissions.
+    #[must_use]
+    pub fn any<const N: usize>(permissions: [Permission; N]) -> Self {
+        const { assert!(N > 0, "an empty requirement would be met by nobody") };
+        Self(Requirement::AnyOf(Vec::from(permissions).into()))
+    }
 }
 
 impl<S> Layer<S> for RequireLayer {
     type Service = Require<S>;
 
     fn layer(&self, inner: S) -> Require<S> {
-        Require { inner, requirement: self.0 }
+        Require { inner, requirement: self.0.clone() }
     }
 }
 
@@ -75,7 +111,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let judged = match request.extensions().get::<Caller>() {
-            Some(caller) => caller.check(self.requirement),
+            Some(caller) => caller.check(&self.requirement),
             None => Err(Error::missing_layer("RequireLayer stands outside of any AuthLayer")),
         };
         match judged {

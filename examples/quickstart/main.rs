@@ -6,12 +6,16 @@ use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 
 use authv2_axum::{Principal, api_service, auth_layer, method_not_allowed, router};
 use authv2_core::{AuthenticationService, Config};
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tracing_subscriber::{EnvFilter, fmt};
 
 mod cors;
+mod orders;
 mod page;
 
 /// How long requests may take to finish once the server is asked to stop.
@@ -64,6 +68,8 @@ fn app(auth: &AuthenticationService) -> Router {
         .route("/", get(page::show))
         .route("/hello", get(|| async { Json(json!({"hello": "world"})) }))
         .route("/private", get(private))
+        .route("/orders/{id}", get(orders::show))
+        .route("/orders/{id}/refund", post(orders::refund))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(auth_layer(auth))
         .merge(router(auth))

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     authentication::{Credentials, Login, SignedIn},
-    error::{Code, Error, Result},
+    error::{Code, Error, FieldError, Result},
     principal::Method,
     store::Transport,
     user::NewAccount,
@@ -58,18 +58,22 @@ pub(super) async fn login(call: Call<'_>) -> Result<Reply> {
             .unwrap_or(Transport::Bearer),
     };
     fields.finish()?;
+    if login.store.is_some() && login.organization.is_none() {
+        let problem = FieldError::new("organization", "required", "is required with `store`");
+        return Err(Error::invalid(vec![problem]));
+    }
     let signed_in = call.auth.login(login, &call.origin).await?;
     signed_in_reply(&call, &signed_in)
 }
 
-fn signed_in_reply(call: &Call<'_>, signed_in: &SignedIn) -> Result<Reply> {
+pub(super) fn signed_in_reply(call: &Call<'_>, signed_in: &SignedIn) -> Result<Reply> {
     let reply = Reply::json(StatusCode::OK, &SignInResponse::from(signed_in))?;
     let reply = reply.with(header::PRAGMA, http::HeaderValue::from_static("no-cache"));
     Ok(match &signed_in.credentials {
         Credentials::Cookie { secret, csrf_token, life } => {
             reply.with_cookies(call.auth.cookies().set(secret, csrf_token, *life))
         }
-        Credentials::Tokens { .. } => reply,
+        Credentials::Tokens { .. } | Credentials::Access { .. } => reply,
     })
 }
 

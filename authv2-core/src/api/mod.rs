@@ -5,6 +5,7 @@
 mod accounts;
 mod body;
 mod call;
+mod decisions;
 mod fields;
 mod health;
 mod metadata;

@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, health, metadata,
+    accounts, decisions, health, metadata,
     problem::{self, Problem},
     sessions,
 };
@@ -35,6 +35,9 @@ use super::{
         accounts::change_password,
         sessions::list,
         sessions::revoke,
+        sessions::switch,
+        decisions::check,
+        decisions::check_many,
         metadata::jwks,
         metadata::authorization_server,
         metadata::openapi,

@@ -6,7 +6,7 @@ use super::{
     accounts,
     body::Takes,
     call::{Call, Handler, Reply},
-    health, metadata, sessions,
+    decisions, health, metadata, sessions,
 };
 use crate::error::Result;
 
@@ -57,7 +57,10 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/me/delete", SignedIn, Json, accounts::post_delete_me),
         route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
+        route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
         route!(DELETE "/auth/sessions/{id}", SignedIn, Nothing, sessions::revoke),
+        route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
+        route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(GET "/openapi.json", Public, Nothing, metadata::openapi),

@@ -3,9 +3,10 @@
 use http::StatusCode;
 
 use super::{
+    accounts::signed_in_reply,
     call::{Call, Reply},
     problem::Problem,
-    shapes::SessionsResponse,
+    shapes::{SessionsResponse, SignInResponse, SwitchRequest},
 };
 use crate::{
     error::{Code, Error, Result},
@@ -23,6 +24,25 @@ pub(super) async fn list(call: Call<'_>) -> Result<Reply> {
     let principal = call.principal()?;
     let sessions = call.auth.sessions().list(principal.user_id(), principal.session_id()).await?;
     Reply::json(StatusCode::OK, &SessionsResponse { sessions })
+}
+
+/// Act in another tenant
+///
+/// Takes the session there; its refresh token stays and refreshes into it.
+#[utoipa::path(post, path = "/auth/session/switch", tag = "sessions", request_body = SwitchRequest, responses(
+    (status = 200, body = SignInResponse),
+    (status = 401, description = "`unauthenticated`, `invalid_token`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn switch(call: Call<'_>) -> Result<Reply> {
+    let mut fields = call.fields()?;
+    let (organization, store) = (fields.string("organization"), fields.optional_string("store"));
+    fields.finish()?;
+    let cookie = call.auth.authenticate_with_cookie(call.head).await?.map(|(_, secret)| secret);
+    let principal = call.principal()?;
+    let switched = call.auth.switch(principal, &organization, store.as_deref(), cookie, &call.origin).await?;
+    signed_in_reply(&call, &switched)
 }
 
 /// End one of one's sessions

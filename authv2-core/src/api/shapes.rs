@@ -115,6 +115,17 @@ pub(super) struct TokenSet {
     user: User,
 }
 
+/// What a bearer client gets that keeps its refresh token.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AccessToken {
+    access_token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+    session: Session,
+}
+
 /// What a browser signs in to; the session's secret is in a cookie.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CookieSession {
@@ -124,11 +135,12 @@ pub(super) struct CookieSession {
     csrf_token: String,
 }
 
-/// Either of them.
+/// One of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum SignInResponse {
     Tokens(TokenSet),
+    Access(AccessToken),
     Cookie(CookieSession),
 }
 
@@ -147,6 +159,12 @@ impl From<&SignedIn> for SignInResponse {
                     user,
                 })
             }
+            Credentials::Access { access_token, expires_in } => Self::Access(AccessToken {
+                access_token: access_token.expose().clone(),
+                token_type: "Bearer",
+                expires_in: expires_in.as_secs(),
+                session,
+            }),
             Credentials::Cookie { csrf_token, .. } => {
                 Self::Cookie(CookieSession { user, session, csrf_token: csrf_token.expose().clone() })
             }
@@ -182,6 +200,16 @@ impl From<&Principal> for Auth {
     }
 }
 
+/// `POST /auth/session/switch`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes a request that is read field by field")]
+pub(super) struct SwitchRequest {
+    /// The organization to act in: slug or id.
+    organization: String,
+    /// The store inside it: slug or id.
+    store: Option<String>,
+}
+
 /// `GET /auth/me`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Me {
@@ -189,7 +217,7 @@ pub(super) struct Me {
     pub(super) session: Session,
     /// The roles held in the session's tenant; a session in none holds none.
     pub(super) roles: Vec<RoleAssignment>,
-    /// The permissions that follow from them.
+    /// The permissions that follow from them; some may hang on conditions.
     pub(super) permissions: Vec<String>,
     pub(super) auth: Auth,
     /// For cookie sessions.

@@ -1,19 +1,24 @@
 //! The one way from a request head to a principal.
 
-use std::sync::atomic::Ordering;
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     AuthenticationService, RequestHead,
-    credentials::{CookieChecks, Credential},
+    credentials::{CookieChecks, Credential, Presented},
 };
 use crate::{
     error::{Code, Error, Result},
     id::UserId,
     jwt::{AccessClaims, Jwks, TokenRefusal},
-    principal::Principal,
+    permission::CatchUpError,
+    principal::{Membership, Principal},
     secret::Secret,
-    store::{SessionRecord, UserRecord},
+    store::UserRecord,
     telemetry,
+    tenant::Tenant,
 };
 
 impl AuthenticationService {
@@ -31,7 +36,7 @@ impl AuthenticationService {
         let (service, presented) = (self.clone(), self.presented(head));
         async move {
             let result = match presented {
-                Ok(credential) => service.judge(credential).await,
+                Ok(presented) => service.judge(presented).await,
                 Err(error) => Err(error),
             };
             let outcome = match &result {
@@ -50,9 +55,11 @@ impl AuthenticationService {
         &self,
         head: &R,
     ) -> Result<Option<(Principal, Secret)>> {
-        match self.presented(head)? {
+        let Presented { credential, revision, ip } = self.presented(head)?;
+        self.catch_up(revision).await?;
+        match credential {
             Credential::Cookie { secret, checks } => {
-                Ok(self.by_cookie(&secret, &checks).await?.map(|principal| (principal, secret)))
+                Ok(self.by_cookie(&secret, &checks, ip).await?.map(|principal| (principal, secret)))
             }
             _ => Ok(None),
         }
@@ -69,16 +76,35 @@ impl AuthenticationService {
         Ok(self.0.jwt.jwks(self.now()))
     }
 
-    async fn judge(&self, credential: Credential) -> Result<Option<Principal>> {
+    async fn judge(&self, presented: Presented) -> Result<Option<Principal>> {
+        let Presented { credential, revision, ip } = presented;
+        self.catch_up(revision).await?;
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
-            Credential::Bearer(token) => self.by_token(&token).await.map(Some),
-            Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks).await,
+            Credential::Bearer(token) => self.by_token(&token, ip).await.map(Some),
+            Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, ip).await,
         }
     }
 
-    async fn by_token(&self, token: &Secret) -> Result<Principal> {
+    /// Whatever is decided after this is decided on data at least as new as the consistency token says.
+    async fn catch_up(&self, revision: Option<Vec<u8>>) -> Result<()> {
+        let Some(token) = revision else { return Ok(()) };
+        let caught_up = match std::str::from_utf8(&token) {
+            Ok(token) => self.0.permissions.catch_up(token).await,
+            Err(_) => Err(CatchUpError::Invalid),
+        };
+        caught_up.map_err(|error| match error {
+            CatchUpError::Invalid => Error::new(
+                Code::MalformedRequest,
+                "`X-Authv2-Revision` is not what a write of this deployment answered with",
+            ),
+            CatchUpError::Store(error) => error.into(),
+            not_yet @ CatchUpError::NotYet => Error::unavailable(not_yet),
+        })
+    }
+
+    async fn by_token(&self, token: &Secret, ip: Option<IpAddr>) -> Result<Principal> {
         let claims = match self.verify(token.expose()).await? {
             Ok(claims) => claims,
             Err(refusal) => {
@@ -95,15 +121,27 @@ impl AuthenticationService {
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
         let live = self.0.sessions.live(session).await?;
-        live.filter(|(session, user)| is_of(&claims, session, user))
-            .map(|(session, user)| Principal::new(user, session))
-            .ok_or_else(|| {
-                telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
-                invalid_token()
-            })
+        let Some((session, user)) = live.filter(|(_, user)| is_of(&claims, user)) else {
+            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
+            return Err(invalid_token());
+        };
+        // A token acts in the tenant that it was issued for, wherever its session has gone since.
+        let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });
+        let membership = self.membership(&user, tenant).await?;
+        Ok(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock)))
     }
 
-    async fn by_cookie(&self, secret: &Secret, checks: &CookieChecks) -> Result<Option<Principal>> {
+    /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any
+    /// longer), where the credential is good for itself and for no tenant.
+    async fn membership(&self, user: &UserRecord, tenant: Option<Tenant>) -> Result<Option<Membership>> {
+        let Some(tenant) = tenant else { return Ok(None) };
+        let access = self.0.permissions.access(tenant.organization, user.id.into()).await?;
+        Ok(access
+            .filter(|access| tenant.store.is_none_or(|store| access.snapshot().model().has_store(store)))
+            .map(|access| Membership { tenant, access }))
+    }
+
+    async fn by_cookie(&self, secret: &Secret, checks: &CookieChecks, ip: Option<IpAddr>) -> Result<Option<Principal>> {
         let Some((session, user)) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
         if let Some(csrf) = &checks.csrf {
             let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(session.id, token.expose()));
@@ -114,10 +152,18 @@ impl AuthenticationService {
                 ));
             }
         }
-        if checks.believed_organization.is_some() && session.organization.is_none() {
-            return Err(Error::new(Code::WrongOrganization, "the session is in no organization"));
+        let tenant = session.organization.map(|organization| Tenant { organization, store: session.store });
+        let membership = self.membership(&user, tenant).await?;
+        if let Some(believed) = &checks.believed_organization {
+            let is_there = membership.as_ref().is_some_and(|membership| {
+                let model = membership.access.snapshot().model();
+                *believed == model.slug || believed.parse() == Ok(model.organization)
+            });
+            if !is_there {
+                return Err(Error::new(Code::WrongOrganization, "the session is not in that organization"));
+            }
         }
-        Ok(Some(Principal::new(user, session)))
+        Ok(Some(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock))))
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.
@@ -149,11 +195,9 @@ impl AuthenticationService {
     }
 }
 
-/// The session must be the very one that the token was issued in, and in the same tenant.
-fn is_of(claims: &AccessClaims, session: &SessionRecord, user: &UserRecord) -> bool {
+/// The session must be the very user's that the token was issued to.
+fn is_of(claims: &AccessClaims, user: &UserRecord) -> bool {
     claims.sub.parse::<UserId>().is_ok_and(|subject| subject == user.id)
-        && claims.org == session.organization
-        && claims.store == session.store
 }
 
 fn invalid_token() -> Error {

@@ -16,6 +16,7 @@ use crate::{
     error::FieldError,
     jwt::{JwtService, KeyRingError},
     master_key::MasterKeyError,
+    permission::PermissionService,
     session::SessionService,
     store::{SharedStore, StoreError},
     user::{
@@ -165,6 +166,8 @@ impl Builder {
             config.session.clone(),
             master.derive("refresh successors"),
         );
+        let permissions =
+            PermissionService::new(Arc::clone(&store), &feed, Arc::clone(&clock), &master.derive("consistency tokens"));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -174,6 +177,7 @@ impl Builder {
             users,
             sessions,
             jwt,
+            permissions,
             keys_changed,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),

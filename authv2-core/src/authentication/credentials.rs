@@ -21,6 +21,9 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The header in which a cookie client says which tenant it believes to be in.
 const BELIEVED_ORGANIZATION: &str = "x-authv2-organization";
 
+/// The header in which a request sends back the revision that a write answered with.
+pub(crate) const REVISION: &str = "x-authv2-revision";
+
 /// The head of a request, whatever framework it came through.
 pub trait RequestHead {
     /// The method, as on the wire.
@@ -90,6 +93,16 @@ impl<B> RequestHead for http::Request<B> {
     }
 }
 
+/// What a request presents.
+#[derive(Debug)]
+pub(super) struct Presented {
+    pub(super) credential: Credential,
+    /// The consistency token: what is decided must be at least as new as it says.
+    pub(super) revision: Option<Vec<u8>>,
+    /// The client's address.
+    pub(super) ip: Option<IpAddr>,
+}
+
 /// The one credential that a request presents.
 #[derive(Debug)]
 pub(super) enum Credential {
@@ -115,28 +128,36 @@ pub(super) struct CookieChecks {
 impl AuthenticationService {
     /// Where a request came from, as sessions and audit entries remember it.
     pub fn origin<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
-        let proxy = &self.0.config.proxy;
         let text = |name| {
             let value: Option<&[u8]> = head.header_values(name).next();
             value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
         Origin {
-            ip: client_ip(head.peer(), self.forwarded(head), &proxy.trusted),
+            ip: self.client_ip(head),
             user_agent: text("user-agent"),
             request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
         }
     }
 
-    /// The values of the configured proxy header.
-    fn forwarded<'a, R: RequestHead + ?Sized>(&'a self, head: &'a R) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        head.header_values(self.0.config.proxy.header.as_str())
+    fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
+        let proxy = &self.0.config.proxy;
+        client_ip(head.peer(), head.header_values(proxy.header.as_str()), &proxy.trusted)
     }
 
-    /// Reads the one credential of a request.
+    /// Reads what a request presents.
     ///
     /// # Errors
     /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin.
-    pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
+    pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Presented> {
+        let revision: Option<&[u8]> = head.header_values(REVISION).next();
+        Ok(Presented {
+            credential: self.credential(head)?,
+            revision: revision.map(<[u8]>::to_vec),
+            ip: self.client_ip(head),
+        })
+    }
+
+    fn credential<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
         let mut authorizations = head.header_values("authorization");
         let mut keys = head.header_values(API_KEY);
         let explicit = (authorizations.next(), authorizations.next(), keys.next(), keys.next());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::AuthenticationService;
+use super::{AuthenticationService, tenant::not_a_member};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
@@ -30,7 +30,7 @@ pub struct Login {
     pub password: Secret,
     /// The organization to act in, by slug or id.
     pub organization: Option<String>,
-    /// The store inside it, by slug or id.
+    /// The store inside it, by slug or id; means nothing without an organization.
     pub store: Option<String>,
     /// How the session's secret is to travel.
     pub transport: Transport,
@@ -60,6 +60,13 @@ pub enum Credentials {
         refresh_token: Secret,
         /// Its life.
         refresh_expires_in: Duration,
+    },
+    /// For clients that hold tokens and keep the refresh token they have.
+    Access {
+        /// The access token.
+        access_token: Secret,
+        /// Its life.
+        expires_in: Duration,
     },
     /// For browsers: a cookie that no script can read.
     Cookie {
@@ -106,17 +113,24 @@ impl AuthenticationService {
                 return Err(Error::new(Code::InvalidCredentials, "check both and try again"));
             }
         };
-        if login.organization.is_some() || login.store.is_some() {
-            let act = self.failed_login(Some(&user), origin, "not_a_member");
-            self.0.store.count_failure(Vec::new(), act).await?;
-            return Err(Error::new(Code::NotAMember, "sign in without it, or to another one"));
-        }
+        let tenant = match &login.organization {
+            None => None,
+            Some(organization) => {
+                let tenant = self.tenant_of(user.id, organization, login.store.as_deref()).await?;
+                if tenant.is_none() {
+                    let act = self.failed_login(Some(&user), origin, "not_a_member");
+                    self.0.store.count_failure(Vec::new(), act).await?;
+                    return Err(not_a_member());
+                }
+                tenant
+            }
+        };
         let sign_in = SignIn {
             user: user.id,
             transport: login.transport,
             amr: &["pwd"],
             acr: "aal1",
-            tenant: None,
+            tenant,
             verified_hash: user.password_hash.clone(),
             rehashed,
             network: network.map(|network| network.to_string()),
@@ -235,6 +249,12 @@ impl AuthenticationService {
     }
 
     fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
+        let (access_token, expires_in) = self.access_token(session)?;
+        let refresh_expires_in = session.ends_at().since(self.now());
+        Ok(Credentials::Tokens { access_token, expires_in, refresh_token, refresh_expires_in })
+    }
+
+    pub(super) fn access_token(&self, session: &SessionRecord) -> Result<(Secret, Duration)> {
         let now = self.now();
         let expires_in = self.0.config.tokens.access_ttl.min(session.ends_at().since(now));
         let claims = AccessClaims {
@@ -254,16 +274,10 @@ impl AuthenticationService {
             scope: None,
             cnf: None,
         };
-        let access_token = Secret::new(self.0.jwt.mint(&claims, now).map_err(Error::internal)?);
-        Ok(Credentials::Tokens {
-            access_token,
-            expires_in,
-            refresh_token,
-            refresh_expires_in: session.ends_at().since(now),
-        })
+        Ok((Secret::new(self.0.jwt.mint(&claims, now).map_err(Error::internal)?), expires_in))
     }
 
-    fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {
+    pub(super) fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {
         let now: Timestamp = self.now();
         Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
     }

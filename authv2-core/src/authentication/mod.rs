@@ -13,6 +13,7 @@ mod csrf;
 mod foundation;
 mod login;
 mod requirement;
+mod tenant;
 mod throttle;
 
 use std::{
@@ -26,13 +27,17 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
-pub(crate) use self::{cookies::CookieStyle, credentials::REQUEST_ID};
+pub(crate) use self::{
+    cookies::CookieStyle,
+    credentials::{REQUEST_ID, REVISION},
+};
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
     jwt::JwtService,
+    permission::PermissionService,
     session::SessionService,
     store::SharedStore,
     user::UserService,
@@ -52,6 +57,7 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    permissions: PermissionService,
     /// Set by the feed: the signing keys must be read again before the next use.
     keys_changed: Arc<AtomicBool>,
     throttle: Throttle,
@@ -76,6 +82,12 @@ impl AuthenticationService {
     #[must_use]
     pub fn sessions(&self) -> &SessionService {
         &self.0.sessions
+    }
+
+    /// Roles, rights and decisions.
+    #[must_use]
+    pub fn permissions(&self) -> &PermissionService {
+        &self.0.permissions
     }
 
     /// The access tokens' keys and rules.

@@ -22,6 +22,14 @@ pub struct Explanation {
     pub needed: Vec<Needed>,
 }
 
+impl Explanation {
+    /// A no for want of any rights.
+    #[must_use]
+    pub(crate) fn nothing() -> Self {
+        Self { decision: Decision::Denied, reason: None, tried: Vec::new(), needed: Vec::new() }
+    }
+}
+
 /// The grant that decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Reason {

@@ -12,13 +12,14 @@ mod role;
 mod service;
 mod snapshot;
 
+pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
     access::Access,
     condition::{CONDITION_MAX, Condition, ConditionError},
     definition::{Effect, Grant, RoleDefinition, StepUp},
     explain::{Explanation, Needed, Outcome, Reason, Trial},
     model::{Model, ModelError},
-    name::{InvalidName, Pattern, Permission, is_name},
+    name::{InvalidName, NamedPermission, Pattern, Permission, is_name},
     question::{Decision, Question, SessionFacts, Subject},
     rights::{Author, Refusal, has_owner, is_owner, judge_assignment, judge_role},
     role::{ADMIN, AttributeType, MEMBER, OWNER, ResourceType, Role, builtin_roles},

@@ -16,6 +16,8 @@ use crate::{
 pub struct Model {
     /// The organization.
     pub organization: OrgId,
+    /// Its slug.
+    pub slug: String,
     /// Its revision.
     pub revision: i64,
     /// The IANA name of its time zone.
@@ -54,6 +56,7 @@ impl Model {
     pub fn new(organization: OrgId, revision: i64, time_zone: impl Into<String>) -> Self {
         Self {
             organization,
+            slug: String::new(),
             revision,
             time_zone: time_zone.into(),
             roles: Vec::new(),
@@ -147,6 +150,12 @@ impl Model {
         self.stores.iter().find(|(store, slug)| slug == name || Some(*store) == id).map(|(store, _)| *store)
     }
 
+    /// Whether this is a store of the organization.
+    #[must_use]
+    pub fn has_store(&self, id: StoreId) -> bool {
+        self.stores.iter().any(|(store, _)| *store == id)
+    }
+
     /// The role and all its ancestors, each once, nearest first, with the grants that each brings itself.
     pub fn closure(&self, role: RoleId) -> Vec<&Role> {
         let mut seen = HashSet::new();
@@ -228,6 +237,7 @@ impl TryFrom<RoleBook> for Model {
         let mut model = Self::new(organization.id, organization.revision, organization.time_zone.as_str())
             .with_roles(roles)
             .map_err(|_| StoreError::corrupt("roles that do not fit together"))?;
+        model.slug.clone_from(&organization.slug);
         for record in &book.resource_types {
             let attributes = serde_json::from_str(&record.attributes)
                 .map_err(|_| StoreError::corrupt("a resource type cannot be read"))?;

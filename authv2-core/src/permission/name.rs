@@ -122,11 +122,36 @@ impl fmt::Debug for Permission {
 /// ```compile_fail
 /// authv2_core::permission!("Orders.read");
 /// ```
+///
+/// With a name it declares a type that stands for the permission, where one is wanted (an extractor):
+///
+/// ```
+/// use authv2_core::permission::NamedPermission;
+///
+/// authv2_core::permission!(pub ReadOrders = "orders:read");
+/// assert_eq!(ReadOrders::PERMISSION.as_str(), "orders:read");
+/// ```
 #[macro_export]
 macro_rules! permission {
     ($text:literal) => {
         const { $crate::permission::Permission::literal($text) }
     };
+    ($(#[$meta:meta])* $visibility:vis $name:ident = $text:literal) => {
+        $(#[$meta])*
+        #[doc = concat!("The permission `", $text, "`.")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $visibility struct $name;
+
+        impl $crate::permission::NamedPermission for $name {
+            const PERMISSION: $crate::permission::Permission = $crate::permission::Permission::literal($text);
+        }
+    };
+}
+
+/// A type that stands for a permission: declared by [`permission!`](crate::permission!).
+pub trait NamedPermission {
+    /// The permission.
+    const PERMISSION: Permission;
 }
 
 /// What a grant speaks of: one permission, all of a resource, or all.

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 pub use self::{error::StoreError, record::*};
 use crate::{
     audit::Act,
+    changes::Change,
     clock::Timestamp,
     id::{MemberId, OrgId, RoleId, SessionId, UserId},
     secret::SecretHash,
@@ -213,7 +214,7 @@ pub trait UsageStore: Send + Sync {
     /// a member that has gone is left out.
     async fn add_usage(&self, usage: Usage, denials: Vec<Act>) -> Result<(), StoreError>;
 
-    /// The counts of an organization since a day, summed over the days.
+    /// The counts of an organization since a day, summed over the days: each with the first of them.
     async fn decision_counts(&self, organization: OrgId, since_day: i64) -> Result<Vec<DecisionCount>, StoreError>;
 
     /// Members that hold a role and have used no right since `before`, the longest idle first; those who joined after
@@ -275,6 +276,10 @@ pub trait Upkeep: Send + Sync {
     /// The changes after `position`, oldest first, at most `limit`: for looking at the table. A node that follows it
     /// must not go by positions on PostgreSQL, where a smaller one may be committed later.
     async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
+
+    /// The changes of organizations and members noted at `since` or later: for a node that looks again and again, over
+    /// a span so long that nothing is committed later than that.
+    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError>;
 
     /// The newest audit entries, newest first.
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;

@@ -17,12 +17,63 @@ pub(super) struct Texts {
     pub(super) touch_if_free: &'static str,
     /// Reads a user's id and keeps its row.
     pub(super) lock_user: &'static str,
+    /// Reads a user's id and keeps it from being removed.
+    pub(super) keep_user: &'static str,
+    /// Reads an organization's id and keeps it from being removed.
+    pub(super) keep_organization: &'static str,
+    /// Locks the rows of all users in an organization, in the order of their ids.
+    pub(super) lock_users_of: Option<&'static str>,
     /// Reads a refresh token and keeps its session's row.
     pub(super) presented: &'static str,
 }
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
 pub(super) const LISTED: usize = 12;
+
+/// A setting of the transaction, as an id; nothing where it was never set, or has been set in an earlier transaction.
+#[cfg(feature = "postgres")]
+macro_rules! setting {
+    ($name:literal) => {
+        concat!("nullif(current_setting('authv2.", $name, "', true), '')")
+    };
+}
+
+/// Shows the rows of tables to who acts for their organization, and takes none of another. Not forced: the owner, who
+/// migrates and who checks references between tables, passes.
+#[cfg(feature = "postgres")]
+macro_rules! walled {
+    ($($table:literal),+) => {
+        concat!($(
+            "ALTER TABLE ", $table, " ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY of_organization ON ", $table, " USING (org_id = ", setting!("org"), "::uuid);\n"
+        ),+)
+    };
+}
+
+/// The second wall between tenants. What is looked up by user or by slug has yet to learn its organization.
+#[cfg(feature = "postgres")]
+const ROW_LEVEL_SECURITY: &str = concat!(
+    walled!(
+        "organizations",
+        "stores",
+        "members",
+        "roles",
+        "role_inherits",
+        "role_assignments",
+        "resource_types",
+        "decision_counts"
+    ),
+    "CREATE POLICY of_user ON members FOR SELECT USING (user_id = ",
+    setting!("user"),
+    "::uuid);
+     CREATE POLICY of_user ON organizations FOR SELECT USING (EXISTS (SELECT 1 FROM members
+        WHERE members.org_id = organizations.org_id AND members.user_id = ",
+    setting!("user"),
+    "::uuid));
+     CREATE POLICY by_slug ON organizations FOR SELECT USING (slug = convert_from(decode(",
+    setting!("slug"),
+    ", 'hex'), 'UTF8'));"
+);
 
 impl Dialect {
     /// Fills in the words that a schema statement leaves open.
@@ -73,7 +124,7 @@ impl Dialect {
                      FOR EACH STATEMENT EXECUTE FUNCTION authv2_audit_append_only();",
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
-                ("{row_level_security}", ""),
+                ("{row_level_security}", ROW_LEVEL_SECURITY),
             ],
         }
     }
@@ -94,12 +145,21 @@ impl Dialect {
             Self::Sqlite => Texts {
                 touch_if_free: session::TOUCH,
                 lock_user: "SELECT id FROM users WHERE id = $1",
+                keep_user: "SELECT id FROM users WHERE id = $1",
+                keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
+                lock_users_of: None,
                 presented: refresh::PRESENTED,
             },
             #[cfg(feature = "postgres")]
             Self::Postgres => Texts {
                 touch_if_free: session::TOUCH_IF_FREE,
                 lock_user: "SELECT id FROM users WHERE id = $1 FOR UPDATE",
+                keep_user: "SELECT id FROM users WHERE id = $1 FOR KEY SHARE",
+                keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1 FOR KEY SHARE",
+                lock_users_of: Some(
+                    "SELECT count(*) FROM (SELECT id FROM users
+                        WHERE id IN (SELECT user_id FROM members WHERE org_id = $1) ORDER BY id FOR UPDATE) locked",
+                ),
                 presented: refresh::PRESENTED_AND_LOCKED,
             },
         }

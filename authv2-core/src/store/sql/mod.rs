@@ -9,10 +9,13 @@ mod error;
 mod member;
 mod migrate;
 mod organization;
+#[cfg(all(test, feature = "sqlite"))]
+mod plans;
 mod pool;
 mod privilege;
 mod refresh;
 mod role;
+mod scope;
 mod session;
 mod throttle;
 mod tx;

@@ -36,21 +36,14 @@ pub(super) enum Conn {
     Postgres(Transaction<'static, Postgres>),
 }
 
-/// Runs one query on the pool of readers, whichever database it is. The expression stands once and is compiled for
-/// each. A connection that turns out to be dead is replaced and the query sent again: pools are not asked to ping
-/// before every use. All of it together has the store's patience and no more.
-macro_rules! read {
-    ($store:expr, $pool:ident => $query:expr) => {{
+/// Reads, again if the connection turns out to be dead: it is replaced, and pools are not asked to ping before every
+/// use. All of it together has the store's patience and no more.
+macro_rules! patiently {
+    ($store:expr, $attempt:expr) => {{
         let asked = async {
             let mut tries = 0;
             loop {
-                let result = match &$store.readers {
-                    #[cfg(feature = "sqlite")]
-                    $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
-                    #[cfg(feature = "postgres")]
-                    $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
-                };
-                match result {
+                match $attempt {
                     Err(error) if tries < $store.retries && $crate::store::sql::error::connection_lost(&error) => {
                         tries += 1;
                     }
@@ -62,6 +55,54 @@ macro_rules! read {
             .await
             .unwrap_or_else(|_| Err($crate::store::sql::error::too_slow()))
     }};
+}
+
+/// Runs one query on the pool of readers, whichever database it is. The expression stands once and is compiled for
+/// each.
+macro_rules! read {
+    ($store:expr, $pool:ident => $query:expr) => {
+        $crate::store::sql::pool::patiently!(
+            $store,
+            match &$store.readers {
+                #[cfg(feature = "sqlite")]
+                $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
+                #[cfg(feature = "postgres")]
+                $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
+            }
+        )
+    };
+}
+
+/// Reads rows of a tenant: like [`read`], on one connection, and on PostgreSQL in a transaction that acts for `scope`.
+macro_rules! read_within {
+    ($store:expr, $scope:expr, $conn:ident => $query:expr) => {
+        $crate::store::sql::pool::patiently!(
+            $store,
+            match &$store.readers {
+                #[cfg(feature = "sqlite")]
+                $crate::store::sql::pool::Readers::Sqlite(pool) => {
+                    let _ = $scope;
+                    async {
+                        let mut held = pool.acquire().await?;
+                        let $conn = &mut *held;
+                        $query.await
+                    }
+                    .await
+                }
+                #[cfg(feature = "postgres")]
+                $crate::store::sql::pool::Readers::Postgres(pool) => {
+                    async {
+                        let mut transaction = pool.begin_with($scope.begin()).await?;
+                        let $conn = &mut *transaction;
+                        let answer = $query.await?;
+                        transaction.commit().await?;
+                        Ok::<_, sqlx::Error>(answer)
+                    }
+                    .await
+                }
+            }
+        )
+    };
 }
 
 /// Runs one query inside a transaction, whichever database it is.
@@ -92,7 +133,7 @@ macro_rules! execute {
     };
 }
 
-pub(super) use {execute, read, within};
+pub(super) use {execute, patiently, read, read_within, within};
 
 /// A connection string that names no database this build can speak to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

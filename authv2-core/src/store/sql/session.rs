@@ -230,10 +230,11 @@ impl Tx {
 
     /// Locks a user's row. Verbs that touch several sessions of a user do so under it, or under an update of the row,
     /// so that two of them cannot wait for each other.
-    async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
+    /// `false` if there is no such user.
+    pub(super) async fn lock_user(&mut self, user: UserId) -> Result<bool, StoreError> {
         let sql = self.texts().lock_user;
-        let _: Option<(UserId,)> = within!(self, conn => sqlx::query_as(sql).bind(user).fetch_optional(conn))?;
-        Ok(())
+        let locked: Option<(UserId,)> = within!(self, conn => sqlx::query_as(sql).bind(user).fetch_optional(conn))?;
+        Ok(locked.is_some())
     }
 
     /// Ends every live session of `user` but `keep`; how many. Under the lock of the user's row.

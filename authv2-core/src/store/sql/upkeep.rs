@@ -49,6 +49,10 @@ const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM c
 const CHANGES_AFTER: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
     WHERE seq > $1 ORDER BY seq LIMIT $2";
 
+/// Served by an index of its own: other changes are many.
+const TENANCY_CHANGES: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
+    WHERE at >= $1 AND org_id IS NOT NULL ORDER BY at";
+
 const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
 
@@ -160,6 +164,11 @@ impl Upkeep for SqlStore {
         let rows: Vec<ChangeRow> = read!(self, pool =>
             sqlx::query_as(CHANGES_AFTER).bind(position).bind(i64::from(limit)).fetch_all(pool))?;
         rows.into_iter().map(ChangeRecord::try_from).collect()
+    }
+
+    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError> {
+        let rows: Vec<ChangeRow> = read!(self, pool => sqlx::query_as(TENANCY_CHANGES).bind(since).fetch_all(pool))?;
+        rows.into_iter().map(|row| ChangeRecord::try_from(row).map(|record| record.change)).collect()
     }
 
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {

@@ -139,16 +139,14 @@ impl UserStore for SqlStore {
     async fn delete_user(&self, id: UserId, memberships: Vec<AtRevision>, act: Act) -> Result<Updated<()>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                // Sessions are revoked before they go with the user, so that the feed tells of each. The lock on the
-                // user's row comes first, as in every verb: two of them cannot wait for each other.
-                let there: Option<(UserId,)> = within!(tx, conn =>
-                    sqlx::query_as("UPDATE users SET version = version + 1 WHERE id = $1 RETURNING id")
-                        .bind(id)
-                        .fetch_optional(conn))?;
-                if there.is_none() {
+                // The lock on the user's row comes first, as in every verb: two of them cannot wait for each other.
+                if !tx.lock_user(id).await? {
                     return Ok(Updated::Missing);
                 }
-                let _ = memberships;
+                if !tx.leave_all(id, memberships, act.at).await? {
+                    return Ok(Updated::Stale);
+                }
+                // Sessions are revoked before they go with the user, so that the feed tells of each.
                 tx.revoke_all(id, None, act.at).await?;
                 execute!(tx, sqlx::query("DELETE FROM users WHERE id = $1").bind(id))?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;

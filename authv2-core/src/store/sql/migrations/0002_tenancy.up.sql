@@ -94,6 +94,7 @@ CREATE TABLE decision_counts (
 ALTER TABLE changes ADD COLUMN org_id {uuid};
 ALTER TABLE changes ADD COLUMN member_id {uuid};
 ALTER TABLE changes ADD COLUMN revision {bigint};
+CREATE INDEX changes_of_organizations ON changes (at) WHERE org_id IS NOT NULL;
 ALTER TABLE audit ADD COLUMN org_id {uuid};
 CREATE INDEX sessions_of_organization ON sessions (org_id, user_id) WHERE org_id IS NOT NULL;
 {row_level_security}

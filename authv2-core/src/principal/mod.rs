@@ -1,12 +1,16 @@
 //! Who calls: the outcome of authentication, handed to the application.
 
-use std::sync::Arc;
+mod check;
+
+use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::check::Check;
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     id::{SessionId, UserId},
+    permission::{Access, Permission, SessionFacts, Subject},
     session::Session,
     store::{SessionRecord, Transport, UserRecord},
     tenant::Tenant,
@@ -43,18 +47,37 @@ pub struct Principal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The user's id as conditions see it.
+    id: String,
     user: UserRecord,
     session: SessionRecord,
     method: Method,
+    membership: Option<Membership>,
+    ip: Option<IpAddr>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The tenant that a principal acts in, with what it may do there.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    pub(crate) tenant: Tenant,
+    pub(crate) access: Access,
 }
 
 impl Principal {
-    pub(crate) fn new(user: UserRecord, session: SessionRecord) -> Self {
+    /// A caller whose session is live. `membership` was found true for the tenant that the credential names.
+    pub(crate) fn new(
+        user: UserRecord,
+        session: SessionRecord,
+        membership: Option<Membership>,
+        ip: Option<IpAddr>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let method = match session.transport {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        Self(Arc::new(Inner { user, session, method }))
+        Self(Arc::new(Inner { id: user.id.to_string(), user, session, method, membership, ip, clock }))
     }
 
     /// The user.
@@ -87,11 +110,32 @@ impl Principal {
         self.0.method
     }
 
-    /// The tenant it acts in, if it chose one.
+    /// The tenant it acts in, if it chose one and belongs to it.
     #[must_use]
     pub fn tenant(&self) -> Option<Tenant> {
-        let session = &self.0.session;
-        session.organization.map(|organization| Tenant { organization, store: session.store })
+        self.0.membership.as_ref().map(|membership| membership.tenant)
+    }
+
+    /// What it may do in the organization of its tenant; none in no tenant.
+    #[must_use]
+    pub fn access(&self) -> Option<&Access> {
+        self.0.membership.as_ref().map(|membership| &membership.access)
+    }
+
+    /// Asks whether it may do this in its tenant: at the credential's store if it is bound to one, else at the
+    /// organization. Without a tenant it may do nothing.
+    ///
+    /// ```
+    /// use authv2_core::{Principal, Result, permission};
+    /// use serde_json::json;
+    ///
+    /// fn refund(principal: &Principal, amount: u64) -> Result<()> {
+    ///     principal.check(permission!("orders:refund")).resource(json!({"amount": amount})).require()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn check(&self, permission: Permission) -> Check<'_> {
+        Check::new(self, permission)
     }
 
     /// Whether it administers the whole deployment. No role and no permission gives this.
@@ -115,6 +159,30 @@ impl Principal {
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
         self.0.session.auth_time
+    }
+
+    /// What conditions may know of it.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let session = &self.0.session;
+        Subject {
+            id: &self.0.id,
+            email: Some(&self.0.user.email),
+            properties: None,
+            session: Some(SessionFacts {
+                method: self.0.method.as_str(),
+                amr: &session.amr,
+                acr: &session.acr,
+                auth_time: session.auth_time,
+                opened_at: session.created_at,
+                risk: session.risk,
+            }),
+            ip: self.0.ip,
+        }
+    }
+
+    /// The present moment, by the clock of the service that authenticated it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
     pub(crate) fn user_record(&self) -> &UserRecord {

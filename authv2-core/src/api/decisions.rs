@@ -1,0 +1,161 @@
+//! The calls that ask what the caller may do.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    call::{Call, Reply},
+    fields::Fields,
+    problem::Problem,
+};
+use crate::{
+    error::{Code, Error, Result},
+    permission::{Decision, Needed, Permission, Reason, StepUp, Trial},
+    principal::Principal,
+};
+
+/// The most checks of one call.
+const CHECKS_MAX: usize = 100;
+
+/// `POST /auth/permissions/check`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes a request that is read field by field")]
+pub(super) struct CheckRequest {
+    /// `resource:action`.
+    #[schema(example = "orders:refund")]
+    permission: String,
+    /// The store it is about: slug or id. By default the token's, else the organization.
+    store: Option<String>,
+    /// What it is to be done to: `resource` in conditions.
+    resource: Option<Map<String, Value>>,
+    /// More about the circumstances: `context` in conditions.
+    context: Option<Map<String, Value>>,
+    /// Whether to say why.
+    explain: Option<bool>,
+}
+
+/// `POST /auth/permissions/check-many`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes a request that is read field by field")]
+pub(super) struct CheckManyRequest {
+    /// At most 100.
+    checks: Vec<CheckRequest>,
+}
+
+/// The answer to a check.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CheckResponse {
+    /// Whether the caller may.
+    allowed: bool,
+    /// The sign-in that alone is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_up: Option<StepUp>,
+    /// With `explain`: the grant that decided; none where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    /// With `explain`: the conditions tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried: Option<Vec<Trial>>,
+    /// With `explain`, for a no: what would allow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed: Option<Vec<Needed>>,
+}
+
+/// `POST /auth/permissions/check-many`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CheckManyResponse {
+    /// In the order of the checks.
+    results: Vec<CheckResponse>,
+}
+
+/// May I?
+///
+/// Decided in the caller's organization. What the caller says of the resource and the context is its own claim.
+#[utoipa::path(post, path = "/auth/permissions/check", tag = "decisions", request_body = CheckRequest, responses(
+    (status = 200, body = CheckResponse),
+    (status = 401, description = "`unauthenticated`, `invalid_token`", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "`not_found`: no such store", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn check(call: Call<'_>) -> Result<Reply> {
+    let mut fields = call.fields()?;
+    let asked = Asked::read(&mut fields);
+    fields.finish()?;
+    Reply::json(StatusCode::OK, &asked.answer(call.principal()?)?)
+}
+
+/// May I do these?
+#[utoipa::path(post, path = "/auth/permissions/check-many", tag = "decisions", request_body = CheckManyRequest, responses(
+    (status = 200, body = CheckManyResponse),
+    (status = 401, description = "`unauthenticated`, `invalid_token`", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "`not_found`: no such store", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn check_many(call: Call<'_>) -> Result<Reply> {
+    let mut fields = call.fields()?;
+    let asked = fields.objects("checks", CHECKS_MAX, Asked::read);
+    fields.finish()?;
+    let principal = call.principal()?;
+    let results = asked.into_iter().map(|asked| asked.answer(principal)).collect::<Result<_>>()?;
+    Reply::json(StatusCode::OK, &CheckManyResponse { results })
+}
+
+/// A check as asked for.
+struct Asked {
+    /// None where it was refused: the reading fails as a whole then.
+    permission: Option<Permission>,
+    store: Option<String>,
+    resource: Option<Map<String, Value>>,
+    context: Option<Map<String, Value>>,
+    explain: bool,
+}
+
+impl Asked {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            permission: fields.parsed("permission", "invalid_permission"),
+            store: fields.optional_string("store"),
+            resource: fields.optional_data("resource"),
+            context: fields.optional_data("context"),
+            explain: fields.optional_bool("explain").unwrap_or(false),
+        }
+    }
+
+    fn answer(self, principal: &Principal) -> Result<CheckResponse> {
+        let Some(permission) = self.permission else { return Err(Error::invalid(Vec::new())) };
+        let mut check = principal.check(permission);
+        if let (Some(name), Some(access)) = (&self.store, principal.access()) {
+            let store = access.snapshot().model().store(name);
+            check = check.at(store.ok_or_else(|| Error::new(Code::NotFound, "there is no such store"))?);
+        }
+        if let Some(resource) = self.resource {
+            check = check.resource(resource.into());
+        }
+        if let Some(context) = self.context {
+            check = check.context(context.into());
+        }
+        if !self.explain {
+            return Ok(CheckResponse::of(&check.decide()));
+        }
+        let explained = check.explain();
+        let is_allowed = explained.decision.is_allowed();
+        Ok(CheckResponse {
+            reason: explained.reason,
+            tried: Some(explained.tried),
+            needed: (!is_allowed).then_some(explained.needed),
+            ..CheckResponse::of(&explained.decision)
+        })
+    }
+}
+
+impl CheckResponse {
+    fn of(decision: &Decision) -> Self {
+        let step_up = match decision {
+            Decision::StepUp(wanted) => Some(wanted.clone()),
+            Decision::Allowed | Decision::Denied => None,
+        };
+        Self { allowed: decision.is_allowed(), step_up, reason: None, tried: None, needed: None }
+    }
+}

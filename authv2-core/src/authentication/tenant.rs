@@ -1,0 +1,86 @@
+//! The tenant of a session: chosen at sign-in, changed by a switch.
+
+use super::{AuthenticationService, Credentials, SignedIn};
+use crate::{
+    audit::{Act, Actor, Origin},
+    error::{Code, Error, Result},
+    id::{OrgId, UserId},
+    permission::is_name,
+    principal::{Method, Principal},
+    secret::Secret,
+    session::Session,
+    store::OrganizationName,
+    tenant::Tenant,
+    user::User,
+};
+
+impl OrganizationName {
+    /// Reads a slug or an id; none if the text is neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.parse::<OrgId>() {
+            Ok(id) => Some(Self::Id(id)),
+            Err(_) => is_name(text).then(|| Self::Slug(text.to_owned())),
+        }
+    }
+}
+
+impl AuthenticationService {
+    /// The tenant of that name, if the user belongs to it.
+    ///
+    /// # Errors
+    /// An outage.
+    pub(super) async fn tenant_of(
+        &self,
+        user: UserId,
+        organization: &str,
+        store: Option<&str>,
+    ) -> Result<Option<Tenant>> {
+        let Some(name) = OrganizationName::parse(organization) else { return Ok(None) };
+        let Some(organization) = self.0.store.organization(&name).await? else { return Ok(None) };
+        let Some(access) = self.0.permissions.access(organization.id, user.into()).await? else { return Ok(None) };
+        let tenant = |store| Tenant { organization: organization.id, store };
+        Ok(match store {
+            None => Some(tenant(None)),
+            Some(name) => access.snapshot().model().store(name).map(|store| tenant(Some(store))),
+        })
+    }
+
+    /// Takes the caller's session into another tenant. The refresh token stays and refreshes into it; tokens issued
+    /// before go on in the tenant that they name, for as long as they live and the user belongs there. `cookie` is
+    /// the cookie that the request came with, where it came with one.
+    ///
+    /// # Errors
+    /// [`Code::NotAMember`], the same for what does not exist; [`Code::InvalidToken`] if the session has ended
+    /// meanwhile; or an outage.
+    pub async fn switch(
+        &self,
+        principal: &Principal,
+        organization: &str,
+        store: Option<&str>,
+        cookie: Option<Secret>,
+        origin: &Origin,
+    ) -> Result<SignedIn> {
+        let user = principal.user_id();
+        let Some(tenant) = self.tenant_of(user, organization, store).await? else { return Err(not_a_member()) };
+        let act = Act::new("session.switched", Actor::User(user), self.now(), origin)
+            .within(tenant.organization)
+            .on(principal.session_id());
+        let Some(session) = self.0.store.enter(user, principal.session_id(), tenant, act).await? else {
+            // It was a member a moment ago, or the session was live.
+            return Err(not_a_member());
+        };
+        let credentials = match (principal.method(), cookie) {
+            (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
+            _ => {
+                let (access_token, expires_in) = self.access_token(&session)?;
+                Credentials::Access { access_token, expires_in }
+            }
+        };
+        Ok(SignedIn { user: User::from(principal.user_record()), session: Session::of(&session, true), credentials })
+    }
+}
+
+pub(super) fn not_a_member() -> Error {
+    Error::new(Code::NotAMember, "you do not belong to it, or it does not exist")
+}
