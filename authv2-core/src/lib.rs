@@ -12,6 +12,7 @@ pub mod error;
 pub mod id;
 pub mod jwt;
 pub mod master_key;
+pub mod organization;
 pub mod permission;
 pub mod principal;
 pub mod secret;

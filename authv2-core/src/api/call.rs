@@ -9,6 +9,7 @@ use super::{Body, fields::Fields, json, routes::Parameters};
 use crate::{
     AuthenticationService,
     audit::Origin,
+    authentication::{REVISION, Standing},
     error::{Code, Error, Result},
     principal::Principal,
 };
@@ -30,6 +31,12 @@ impl Call<'_> {
     /// The caller. Routes that ask for one never get here without.
     pub(super) fn principal(&self) -> Result<&Principal> {
         self.principal.as_ref().ok_or_else(|| Error::new(Code::Unauthenticated, "sign in first"))
+    }
+
+    /// The caller in the organization that the path names.
+    pub(super) async fn standing(&self) -> Result<Standing> {
+        let organization = self.parameters.get("org").unwrap_or_default();
+        self.auth.standing(self.principal()?, organization).await
     }
 
     /// The fields of the body.
@@ -73,6 +80,14 @@ impl Reply {
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers_mut().append(name, value);
         self
+    }
+
+    /// Adds the consistency token of what was written.
+    pub(super) fn with_revision(self, token: &str) -> Self {
+        match HeaderValue::from_str(token) {
+            Ok(value) => self.with(HeaderName::from_static(REVISION), value),
+            Err(_) => self,
+        }
     }
 
     /// Adds cookies.

@@ -45,6 +45,11 @@ impl Fields {
         Self { members, path, problems: Vec::new() }
     }
 
+    /// Whether a field is there and not `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A string, if it is there. `null` counts as absent.
     pub(super) fn optional_string(&mut self, name: &'static str) -> Option<String> {
         self.nullable_string(name).flatten()
@@ -233,8 +238,7 @@ impl Fields {
         name: &'static str,
         read: impl FnOnce(&mut Self, &'static str) -> Option<T>,
     ) -> T {
-        let is_there = self.members.get(name).is_some_and(|value| !value.is_null());
-        if !is_there {
+        if !self.has(name) {
             self.refuse(name, "required", "is required");
         }
         read(self, name).unwrap_or_default()

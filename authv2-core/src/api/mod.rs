@@ -8,10 +8,14 @@ mod call;
 mod decisions;
 mod fields;
 mod health;
+mod members;
 mod metadata;
 mod openapi;
+mod organizations;
 mod problem;
+mod query;
 mod routes;
+mod service_accounts;
 mod sessions;
 mod shapes;
 

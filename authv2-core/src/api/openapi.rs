@@ -10,9 +10,9 @@ use utoipa::{
 };
 
 use super::{
-    accounts, decisions, health, metadata,
+    accounts, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
-    sessions,
+    service_accounts, sessions,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,21 @@ use super::{
         sessions::list,
         sessions::revoke,
         sessions::switch,
+        organizations::found,
+        organizations::list,
+        organizations::read,
+        organizations::update,
+        organizations::delete,
+        organizations::open_store,
+        organizations::list_stores,
+        members::add,
+        members::list,
+        members::assign,
+        members::remove,
+        service_accounts::create,
+        service_accounts::list,
+        service_accounts::assign,
+        service_accounts::delete,
         decisions::check,
         decisions::check_many,
         metadata::jwks,

@@ -1,12 +1,14 @@
 //! A user's own account: making it, changing it, leaving.
 
-use super::AuthenticationService;
+use super::{AuthenticationService, Tries};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
     error::{Code, Error, Result},
+    id::{MemberId, UserId},
+    permission::{Model, OWNER, has_owner},
     principal::Principal,
-    store::Updated,
+    store::{AtRevision, OrganizationRecord, Updated},
     user::{NewAccount, PasswordCheck, Registered, User, email::Email},
 };
 
@@ -71,14 +73,41 @@ impl AuthenticationService {
         }
     }
 
-    /// Removes the caller's account for good.
+    /// Removes the caller's account for good. Every organization that it belongs to must do without it.
     ///
     /// # Errors
-    /// [`Code::WrongPassword`], [`Code::TooManyAttempts`], or an outage.
+    /// [`Code::WrongPassword`], [`Code::TooManyAttempts`], [`Code::LastOwner`] if it is the last owner of an
+    /// organization, or an outage.
     pub async fn delete_me(&self, principal: &Principal, password: &str, origin: &Origin) -> Result<()> {
         self.reask(principal, password, "user.deletion_refused", origin).await?;
-        self.0.users.delete(principal.user_id(), Vec::new(), Actor::User(principal.user_id()), origin).await?;
-        Ok(())
+        let user = principal.user_id();
+        let mut tries = Tries::new();
+        loop {
+            let memberships = self.dispensable(user).await?;
+            match self.0.users.delete(user, memberships, Actor::User(user), origin).await? {
+                Updated::Done(()) | Updated::Missing => return Ok(()),
+                Updated::Stale => tries.again().await?,
+            }
+        }
+    }
+
+    /// The organizations of a user, as they were when it was found that each has another owner or never had one.
+    async fn dispensable(&self, user: UserId) -> Result<Vec<AtRevision>> {
+        let mut memberships = Vec::new();
+        for OrganizationRecord { id: organization, revision, .. } in self.0.store.organizations_of(user).await? {
+            memberships.push(AtRevision { organization, revision });
+            // What is read from here on is newer than that revision: if it differs, the removal finds it stale.
+            let Some(book) = self.0.store.role_book(organization).await? else { continue };
+            let model = Model::try_from(book)?;
+            let Some(owner) = model.role(OWNER) else { continue };
+            let holders = self.0.store.holders(organization, owner.id).await?;
+            let (own, others): (Vec<_>, Vec<_>) =
+                holders.into_iter().partition(|holder| holder.member == MemberId::from(user));
+            if has_owner(&model, &own) && !has_owner(&model, &others) {
+                return Err(Error::new(Code::LastOwner, "give each of your organizations another owner first"));
+            }
+        }
+        Ok(memberships)
     }
 
     /// Asks the caller's password again. Wrong ones count per account, across sessions and networks, and a right one

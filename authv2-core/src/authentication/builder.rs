@@ -16,6 +16,7 @@ use crate::{
     error::FieldError,
     jwt::{JwtService, KeyRingError},
     master_key::MasterKeyError,
+    organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
     store::{SharedStore, StoreError},
@@ -168,6 +169,7 @@ impl Builder {
         );
         let permissions =
             PermissionService::new(Arc::clone(&store), &feed, Arc::clone(&clock), &master.derive("consistency tokens"));
+        let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -177,6 +179,7 @@ impl Builder {
             users,
             sessions,
             jwt,
+            organizations,
             permissions,
             keys_changed,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),

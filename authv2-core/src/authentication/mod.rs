@@ -12,7 +12,10 @@ mod credentials;
 mod csrf;
 mod foundation;
 mod login;
+mod members;
+mod organizations;
 mod requirement;
+mod tenancy;
 mod tenant;
 mod throttle;
 
@@ -30,6 +33,8 @@ pub use self::{
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    members::{Candidate, WantedRole, no_member},
+    tenancy::{Basis, Standing, Tries, Written},
 };
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
@@ -37,6 +42,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::JwtService,
+    organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
     store::SharedStore,
@@ -57,6 +63,7 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    organizations: OrganizationService,
     permissions: PermissionService,
     /// Set by the feed: the signing keys must be read again before the next use.
     keys_changed: Arc<AtomicBool>,
@@ -82,6 +89,12 @@ impl AuthenticationService {
     #[must_use]
     pub fn sessions(&self) -> &SessionService {
         &self.0.sessions
+    }
+
+    /// The organizations and their stores.
+    #[must_use]
+    pub fn organizations(&self) -> &OrganizationService {
+        &self.0.organizations
     }
 
     /// Roles, rights and decisions.

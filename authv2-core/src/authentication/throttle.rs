@@ -220,6 +220,20 @@ impl Throttle {
         self.admit_one(store, rule, now).await
     }
 
+    /// Lets a caller ask for a user by e-mail or id, or refuses it: naming unknown ones counts per caller.
+    ///
+    /// # Errors
+    /// As [`Throttle::admit`].
+    pub(super) async fn admit_lookup(
+        &self,
+        store: &SharedStore,
+        caller: &str,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Attempt> {
+        let rule = self.rule(self.name("lookup", &[caller]), self.config.network_limit);
+        self.admit_one(store, rule, now).await
+    }
+
     async fn admit_one(&self, store: &SharedStore, rule: BucketRule, now: impl Fn() -> Timestamp) -> Result<Attempt> {
         let admitted = timeout(PATIENCE, async {
             loop {

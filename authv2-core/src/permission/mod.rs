@@ -4,9 +4,11 @@ mod access;
 mod condition;
 mod definition;
 mod explain;
+mod impact;
 mod model;
 mod name;
 mod question;
+mod reach;
 mod rights;
 mod role;
 mod service;
@@ -18,6 +20,7 @@ pub use self::{
     condition::{CONDITION_MAX, Condition, ConditionError},
     definition::{Effect, Grant, RoleDefinition, StepUp},
     explain::{Explanation, Needed, Outcome, Reason, Trial},
+    impact::{Impact, Shift, impact},
     model::{Model, ModelError},
     name::{InvalidName, NamedPermission, Pattern, Permission, is_name},
     question::{Decision, Question, SessionFacts, Subject},

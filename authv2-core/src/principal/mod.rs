@@ -7,10 +7,12 @@ use std::{net::IpAddr, sync::Arc};
 use serde::Serialize;
 
 pub use self::check::Check;
+pub(crate) use self::check::refuse;
 use crate::{
     clock::{Clock, Timestamp},
+    error::Result,
     id::{SessionId, UserId},
-    permission::{Access, Permission, SessionFacts, Subject},
+    permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::Session,
     store::{SessionRecord, Transport, UserRecord},
     tenant::Tenant,
@@ -159,6 +161,12 @@ impl Principal {
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
         self.0.session.auth_time
+    }
+
+    /// Goes on only if its credential is bound to no store: one that is acts nowhere else.
+    pub(crate) fn require_unbound(&self) -> Result<()> {
+        let is_bound = self.tenant().is_some_and(|tenant| tenant.store.is_some());
+        refuse(if is_bound { Decision::Denied } else { Decision::Allowed })
     }
 
     /// What conditions may know of it.

@@ -1,0 +1,192 @@
+//! What a set of roles adds up to, in terms that two sets can be compared in without evaluating a condition.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    definition::{Effect, StepUp},
+    model::Model,
+    name::{Pattern, Permission},
+};
+use crate::{
+    id::{RoleId, StoreId},
+    store::Assignment,
+};
+
+/// Permissions that the grants looked at cannot tell apart: one that is named, or what no narrower name covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Atom<'m> {
+    /// Whatever has no name.
+    Rest,
+    /// Whatever has no name of its own in a resource.
+    RestOf(&'m str),
+    /// A permission.
+    One(&'m Permission),
+}
+
+impl<'m> Atom<'m> {
+    pub(super) fn of(pattern: &'m Pattern) -> Self {
+        match pattern {
+            Pattern::All => Self::Rest,
+            Pattern::Resource(resource) => Self::RestOf(resource),
+            Pattern::One(permission) => Self::One(permission),
+        }
+    }
+
+    pub(super) fn pattern(self) -> Pattern {
+        match self {
+            Self::Rest => Pattern::All,
+            Self::RestOf(resource) => Pattern::Resource(resource.to_owned()),
+            Self::One(permission) => Pattern::One(permission.clone()),
+        }
+    }
+
+    /// What the next wider grant is written for.
+    fn wider(self) -> Option<Self> {
+        match self {
+            Self::Rest => None,
+            Self::RestOf(_) => Some(Self::Rest),
+            Self::One(permission) => Some(Self::RestOf(permission.resource())),
+        }
+    }
+}
+
+/// What an allow waits for. Terms are the same when they are written the same: what a condition means is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Term<'m> {
+    when: Option<&'m str>,
+    step_up: Option<&'m StepUp>,
+}
+
+impl Term<'_> {
+    /// It waits for nothing.
+    const ALWAYS: Self = Self { when: None, step_up: None };
+}
+
+/// The allows and denies that meet at an atom. In its normal form an allow or deny that waits for nothing stands
+/// alone, and where nothing is ever allowed there is nothing at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reach<'m> {
+    allows: BTreeSet<Term<'m>>,
+    denies: BTreeSet<Option<&'m str>>,
+}
+
+impl<'m> Reach<'m> {
+    fn normal(mut self) -> Self {
+        if self.denies.contains(&None) || self.allows.is_empty() {
+            return Self::default();
+        }
+        if self.allows.contains(&Term::ALWAYS) {
+            self.allows = BTreeSet::from([Term::ALWAYS]);
+        }
+        self
+    }
+
+    /// Whether whoever has this may give `term` to somebody who is under `denies` already.
+    fn covers(&self, term: &Term<'m>, denies: &BTreeSet<Option<&'m str>>) -> bool {
+        (self.allows.contains(&Term::ALWAYS) || self.allows.contains(term)) && self.denies.is_subset(denies)
+    }
+}
+
+/// What a set of roles adds up to in one place.
+#[derive(Debug, Clone)]
+pub(super) struct Sum<'m> {
+    assigned: BTreeSet<RoleId>,
+    grants: BTreeMap<Atom<'m>, Reach<'m>>,
+    may_do_everything: bool,
+}
+
+/// The roles that reach a place: those held at the organization, and those held at the store.
+pub(super) fn roles_at(assignments: &[Assignment], place: Option<StoreId>) -> BTreeSet<RoleId> {
+    let reaches = |held: &&Assignment| held.store.is_none() || held.store == place;
+    assignments.iter().filter(reaches).map(|held| held.role).collect()
+}
+
+impl<'m> Sum<'m> {
+    /// Adds up roles. Those that are not in the model give nothing.
+    pub(super) fn of(model: &'m Model, assigned: BTreeSet<RoleId>) -> Self {
+        let mut grants: BTreeMap<Atom<'m>, Reach<'m>> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        let mut denies = false;
+        for role in assigned.iter().flat_map(|role| model.closure(*role)).filter(|role| seen.insert(role.id)) {
+            for grant in &role.grants {
+                let there = grants.entry(Atom::of(&grant.permission)).or_default();
+                let when = grant.when.as_deref();
+                match grant.effect {
+                    Effect::Allow => there.allows.insert(Term { when, step_up: grant.step_up.as_ref() }),
+                    Effect::Deny => there.denies.insert(when),
+                };
+                denies |= grant.effect == Effect::Deny;
+            }
+        }
+        let all = grants.get(&Atom::Rest).is_some_and(|rest| rest.allows.contains(&Term::ALWAYS));
+        Self { assigned, grants, may_do_everything: all && !denies }
+    }
+
+    /// Whether it allows everything, whatever happens.
+    pub(super) fn may_do_everything(&self) -> bool {
+        self.may_do_everything
+    }
+
+    /// The atoms that its grants are written for.
+    pub(super) fn atoms(&self) -> impl Iterator<Item = Atom<'m>> {
+        self.grants.keys().copied()
+    }
+
+    /// The first of `atoms` at which `after` has more than this, in the order given, that `author` does not cover.
+    pub(super) fn uncovered_gain(
+        &self,
+        after: &Self,
+        author: &Self,
+        mut atoms: impl Iterator<Item = Atom<'m>>,
+    ) -> Option<Atom<'m>> {
+        atoms.find(|atom| {
+            let (own, new) = (author.at(*atom), after.at(*atom));
+            self.gained(after, *atom).iter().any(|term| !own.covers(term, &new.denies))
+        })
+    }
+
+    /// The first of `atoms` at which this has something that `author` does not cover.
+    pub(super) fn uncovered(&self, author: &Self, mut atoms: impl Iterator<Item = Atom<'m>>) -> Option<Atom<'m>> {
+        atoms.find(|atom| {
+            let (own, there) = (author.at(*atom), self.at(*atom));
+            there.allows.iter().any(|term| !own.covers(term, &there.denies))
+        })
+    }
+
+    /// Whether `after` allows at `atom` what this does not, under whatever condition.
+    pub(super) fn gains(&self, after: &Self, atom: Atom<'m>) -> bool {
+        !self.gained(after, atom).is_empty()
+    }
+
+    /// The terms under which `after` may allow at `atom` what this does not.
+    fn gained(&self, after: &Self, atom: Atom<'m>) -> BTreeSet<Term<'m>> {
+        let (old, new) = (self.at(atom), after.at(atom));
+        // A condition that asks for the caller's roles is another one once these change.
+        let moved = self.assigned != after.assigned;
+        let stays = |when: &Option<&str>| !(moved && when.is_some_and(may_ask_for_roles));
+        if old.denies.iter().any(|deny| !(new.denies.contains(deny) && stays(deny))) {
+            return new.allows;
+        }
+        let had =
+            |term: &Term<'m>| old.allows.contains(&Term::ALWAYS) || (old.allows.contains(term) && stays(&term.when));
+        new.allows.into_iter().filter(|term| !had(term)).collect()
+    }
+
+    fn at(&self, atom: Atom<'m>) -> Reach<'m> {
+        let mut reach = Reach::default();
+        let mut next = Some(atom);
+        while let Some(atom) = next {
+            if let Some(there) = self.grants.get(&atom) {
+                reach.allows.extend(&there.allows);
+                reach.denies.extend(&there.denies);
+            }
+            next = atom.wider();
+        }
+        reach.normal()
+    }
+}
+
+/// Whether a condition may depend on the caller's roles. An escape could spell the attribute's name.
+fn may_ask_for_roles(when: &str) -> bool {
+    when.contains("roles") || when.contains('\\')
+}
