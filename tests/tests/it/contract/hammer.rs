@@ -103,7 +103,7 @@ async fn read(bob: &Person, number: usize, turn: &Turn) -> usize {
             _ => bob.get("/auth/me").await.json["permissions"] == json!(["orders:read"]),
         };
         if turn.begun.load(SeqCst) == before {
-            assert_eq!(allowed, before % 2 == 0, "reader {number} saw what was before change {before}");
+            assert_eq!(allowed, before.is_multiple_of(2), "reader {number} saw what was before change {before}");
             judged += 1;
         }
     }
