@@ -35,6 +35,7 @@ pub(crate) use self::{
     credentials::{REQUEST_ID, REVISION},
     members::{Candidate, WantedRole, no_member},
     tenancy::{Basis, Standing, Tries, Written},
+    tenant::Whereabouts,
 };
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
