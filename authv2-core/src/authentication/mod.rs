@@ -149,6 +149,9 @@ impl AuthenticationService {
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
         }
+        if let Err(error) = self.0.permissions.write_behind().await {
+            tracing::warn!(%error, "the last statistics of decisions were not written");
+        }
         self.0.store.close().await;
     }
 }

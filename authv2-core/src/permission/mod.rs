@@ -1,18 +1,22 @@
 //! Permissions: roles, conditions and decisions.
 
 mod access;
+mod cache;
 mod condition;
 mod definition;
 mod explain;
+mod followed;
 mod impact;
 mod model;
 mod name;
 mod question;
 mod reach;
+mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
