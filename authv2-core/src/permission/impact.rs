@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     model::Model,
     name::Pattern,
-    reach::{Atom, Sum, roles_at},
+    sum::{Atom, Sum, roles_at},
 };
 use crate::{
     id::{MemberId, RoleId, StoreId},

@@ -8,11 +8,11 @@ mod impact;
 mod model;
 mod name;
 mod question;
-mod reach;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod sum;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
