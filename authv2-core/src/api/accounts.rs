@@ -11,7 +11,7 @@ use super::{
     },
 };
 use crate::{
-    authentication::{Credentials, Login, SignedIn},
+    authentication::{Credentials, Login, SignedIn, Whereabouts},
     error::{Code, Error, FieldError, Result},
     principal::Method,
     store::Transport,
@@ -159,11 +159,14 @@ pub(super) async fn me(call: Call<'_>) -> Result<Reply> {
         Method::Cookie => Some(call.auth.csrf_token(principal.session_id()).expose().clone()),
         Method::Bearer => None,
     };
+    let Whereabouts { organization, store, roles, permissions } = call.auth.whereabouts(principal).await?;
     let me = Me {
         user: principal.user(),
         session: principal.session(),
-        roles: Vec::new(),
-        permissions: Vec::new(),
+        organization,
+        store,
+        roles,
+        permissions,
         auth: Auth::from(principal),
         csrf_token,
     };

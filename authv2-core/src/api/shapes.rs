@@ -8,6 +8,7 @@ use super::problem::seconds_up;
 use crate::{
     authentication::{Credentials, SignedIn},
     clock::Timestamp,
+    organization::{Organization, RoleAssignment, Store},
     principal::{Method, Principal},
     session::Session,
     user::User,
@@ -215,6 +216,12 @@ pub(super) struct SwitchRequest {
 pub(super) struct Me {
     pub(super) user: User,
     pub(super) session: Session,
+    /// The organization that the session acts in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) organization: Option<Organization>,
+    /// The store that it is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<Store>,
     /// The roles held in the session's tenant; a session in none holds none.
     pub(super) roles: Vec<RoleAssignment>,
     /// The permissions that follow from them; some may hang on conditions.
@@ -223,14 +230,6 @@ pub(super) struct Me {
     /// For cookie sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) csrf_token: Option<String>,
-}
-
-/// A role held, at the organization or at one store.
-#[derive(Serialize, ToSchema)]
-pub(super) struct RoleAssignment {
-    role: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<String>,
 }
 
 /// `GET /auth/sessions`.

@@ -8,7 +8,7 @@ use std::{
 use super::Inner;
 use crate::store::{KEEP_DEAD_SESSIONS, PurgeBefore, StoreError};
 
-/// At most this much of `last_seen_at` is lost in a crash.
+/// At most this much of `last_seen_at` and of the statistics of decisions is lost in a crash.
 const WRITE_BEHIND: Duration = Duration::from_secs(5);
 /// How often the clock is set by the database's.
 const FOLLOW_CLOCK: Duration = Duration::from_secs(60);
@@ -23,6 +23,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
             crate::session::SessionError::Store(error) => error,
             _ => StoreError::unavailable("the last uses of sessions were not written"),
         })
+    });
+    repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
+        inner.permissions.write_behind().await
     });
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
         inner.clock.follow(inner.store.now().await?);

@@ -167,8 +167,13 @@ impl Builder {
             config.session.clone(),
             master.derive("refresh successors"),
         );
-        let permissions =
-            PermissionService::new(Arc::clone(&store), &feed, Arc::clone(&clock), &master.derive("consistency tokens"));
+        let permissions = PermissionService::new(
+            Arc::clone(&store),
+            &feed,
+            Arc::clone(&clock),
+            config.permissions.clone(),
+            &master.derive("consistency tokens"),
+        );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let inner = Arc::new(Inner {
             issuer,

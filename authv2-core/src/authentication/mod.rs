@@ -37,6 +37,7 @@ pub(crate) use self::{
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
     tenancy::{Basis, Standing, Tries, Written},
+    tenant::Whereabouts,
 };
 use self::{csrf::CsrfTokens, throttle::Throttle};
 use crate::{
@@ -149,6 +150,9 @@ impl AuthenticationService {
     pub async fn shut_down(&self) {
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
+        }
+        if let Err(error) = self.0.permissions.write_behind().await {
+            tracing::warn!(%error, "the last statistics of decisions were not written");
         }
         self.0.store.close().await;
     }

@@ -5,7 +5,8 @@ use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error, Result},
     id::{OrgId, UserId},
-    permission::is_name,
+    organization::{Organization, RoleAssignment, Store},
+    permission::{Model, is_name},
     principal::{Method, Principal},
     secret::Secret,
     session::Session,
@@ -25,7 +26,42 @@ impl OrganizationName {
     }
 }
 
+/// What a principal is in its tenant: nothing in none.
+#[derive(Debug, Default)]
+pub(crate) struct Whereabouts {
+    pub(crate) organization: Option<Organization>,
+    pub(crate) store: Option<Store>,
+    /// The roles held at the organization, and at the store that the credential is bound to, or else at any.
+    pub(crate) roles: Vec<RoleAssignment>,
+    /// The patterns granted where the credential acts.
+    pub(crate) permissions: Vec<String>,
+}
+
 impl AuthenticationService {
+    /// Where the caller is, and what it is there.
+    ///
+    /// # Errors
+    /// An outage.
+    pub(crate) async fn whereabouts(&self, principal: &Principal) -> Result<Whereabouts> {
+        let (Some(Tenant { organization, store }), Some(access)) = (principal.tenant(), principal.access()) else {
+            return Ok(Whereabouts::default());
+        };
+        let book = self.0.store.role_book(organization).await?;
+        let member = self.0.store.member(organization, access.member()).await?;
+        // One of them has gone since the request was authenticated.
+        let (Some(book), Some(member)) = (book, member) else { return Ok(Whereabouts::default()) };
+        let store_record = book.stores.iter().find(|record| Some(record.id) == store).map(Store::from);
+        let organization = Organization::from(&book.organization);
+        let mut roles = RoleAssignment::all(&member.roles, &Model::try_from(book)?);
+        roles.retain(|held| store.is_none() || held.store.is_none() || held.store == store);
+        Ok(Whereabouts {
+            organization: Some(organization),
+            store: store_record,
+            roles,
+            permissions: access.snapshot().permissions(access.rights(), store),
+        })
+    }
+
     /// The tenant of that name, if the user belongs to it.
     ///
     /// # Errors

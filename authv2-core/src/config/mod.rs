@@ -19,6 +19,7 @@ mod cookies;
 mod identity;
 mod origin;
 mod password;
+mod permissions;
 mod problem;
 mod proxy;
 mod reader;
@@ -50,6 +51,7 @@ pub use self::{
     identity::BootstrapAdmin,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
+    permissions::PermissionConfig,
     problem::{ConfigErrors, ConfigProblem, Problem},
     proxy::ProxyConfig,
     registration::RegistrationConfig,
@@ -119,6 +121,8 @@ pub struct Config {
     pub throttle: ThrottleConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
+    /// Decisions: what is kept at hand and counted.
+    pub permissions: PermissionConfig,
     /// The session cookie.
     pub cookies: CookieConfig,
     /// The proxies in front.
@@ -145,6 +149,7 @@ impl Default for Config {
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
             registration: RegistrationConfig::default(),
+            permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
             unused: Vec::new(),
@@ -250,6 +255,7 @@ impl Config {
         self.password.walk(visitor);
         self.throttle.walk(visitor);
         self.registration.walk(visitor);
+        self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
         unused::walk(&mut self.unused, visitor);

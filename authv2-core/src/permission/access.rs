@@ -1,45 +1,133 @@
 //! What one member may do in one organization, at hand: a decision on it waits for nothing.
-#![allow(unused_variables, dead_code, clippy::unimplemented, clippy::unused_self, reason = "being written")]
 
-use std::sync::Arc;
+use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc};
+
+use foldhash::fast::FixedState;
 
 use super::{
+    cache::{Member, Organization, Standing},
     explain::Explanation,
     question::{Decision, Question, Subject},
-    snapshot::{Rights, Snapshot},
+    snapshot::{Judged, Rights, Snapshot},
+    tally::{Label, Outcome, Tally},
 };
-use crate::{clock::Timestamp, id::MemberId};
+use crate::{
+    audit::{self, Act, Actor, Origin},
+    clock::Timestamp,
+    id::{MemberId, StoreId, UserId},
+};
 
 /// A member's rights in an organization, as of the moment they were asked for. A cheap clone.
+///
+/// Decisions made through it count in the organization's statistics. One that is only tried (a search, a what-if) is
+/// made with [`Access::snapshot`] and [`Access::rights`] instead.
 #[derive(Debug, Clone)]
 pub struct Access {
-    member: MemberId,
-    snapshot: Arc<Snapshot>,
-    rights: Arc<Rights>,
+    organization: Arc<Organization>,
+    member: Arc<Member>,
+    standing: Arc<Standing>,
+    tally: Arc<Tally>,
 }
 
 impl Access {
+    pub(super) fn new(
+        organization: Arc<Organization>,
+        member: Arc<Member>,
+        standing: Arc<Standing>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self { organization, member, standing, tally }
+    }
+
     /// The member.
     #[must_use]
     pub fn member(&self) -> MemberId {
-        self.member
+        self.member.id
     }
 
     /// The organization's roles.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+        &self.organization.snapshot
+    }
+
+    /// The member's rights, which mean something in this snapshot only.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
+        &self.standing.rights
     }
 
     /// Decides, and counts the decision.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
-        unimplemented!()
+        let judged = self.snapshot().judge(self.rights(), question, subject, now);
+        self.count(&judged, question, subject, now);
+        judged.decision
     }
 
     /// Decides, counts, and says why.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Explanation {
-        unimplemented!()
+        let (explanation, atom, by) = self.snapshot().explain_judged(self.rights(), question, subject, now);
+        let judged = Judged { decision: explanation.decision.clone(), atom, by };
+        self.count(&judged, question, subject, now);
+        explanation
+    }
+
+    #[inline]
+    fn count(&self, judged: &Judged, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) {
+        let outcome = match judged.decision {
+            Decision::Allowed => Outcome::Allowed,
+            Decision::Denied => Outcome::Denied,
+            Decision::StepUp(_) => Outcome::StepUp,
+        };
+        if let Some(atom) = judged.atom {
+            // Without a grant named, the roles that reach the place settle which one it is.
+            let roles = if judged.by.is_some() { 0 } else { self.standing.roles_at(question.store) };
+            let key = FixedState::default().hash_one((self.organization.serial, roles, atom, judged.by, outcome));
+            self.tally.count(key, || self.label(judged, question.store, outcome));
+        }
+        match outcome {
+            Outcome::Allowed if self.member.is_use_due(now) => {
+                self.tally.note_use(self.organization.id(), self.member.id, now);
+            }
+            Outcome::Denied => self.tally.sample(now, || self.denial(judged, question, subject, now)),
+            Outcome::Allowed | Outcome::StepUp => {}
+        }
+    }
+
+    /// What a decision counts as.
+    fn label(&self, judged: &Judged, store: Option<StoreId>, outcome: Outcome) -> Label {
+        let (role, granted) = self.attributed(judged, store).unwrap_or_default();
+        Label {
+            organization: self.organization.id(),
+            permission: judged.atom.map_or("*", |atom| self.snapshot().name(atom)).to_owned(),
+            role,
+            granted,
+            outcome,
+        }
+    }
+
+    /// The role whose grant decided, and what that grant speaks of.
+    fn attributed(&self, judged: &Judged, store: Option<StoreId>) -> Option<(String, String)> {
+        let id = match judged.by {
+            Some(id) => id,
+            None => self.snapshot().attribute(self.rights(), judged.atom?, store)?,
+        };
+        let (role, grant) = self.snapshot().grant(id)?;
+        Some((role.to_owned(), grant.permission.to_string()))
+    }
+
+    fn denial(&self, judged: &Judged, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Act {
+        let reason = match self.attributed(judged, question.store) {
+            Some((role, granted)) => Cow::from(format!("the role {role} denies {granted}")),
+            None => Cow::from("no grant allows it"),
+        };
+        let origin = Origin { ip: subject.ip, ..Origin::default() };
+        let actor = Actor::User(UserId::from(self.member.id.as_uuid()));
+        Act::new("permission.denied", actor, now, &origin)
+            .within(self.organization.id())
+            .on(question.permission)
+            .ended(audit::Outcome::Denied, reason)
     }
 }

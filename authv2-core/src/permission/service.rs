@@ -1,31 +1,58 @@
 //! The permission service: compiled organizations and members' rights, at hand and kept right by the change feed.
-#![allow(
-    unused_variables,
-    dead_code,
-    clippy::unimplemented,
-    clippy::unused_async,
-    clippy::unused_self,
-    reason = "being written"
-)]
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use super::{access::Access, snapshot::Snapshot};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    access::Access,
+    cache::{Caches, Member, Missing, Organization},
+    revision::Tokens,
+    snapshot::Snapshot,
+    tally::Tally,
+};
 use crate::{
     changes::Feed,
     clock::Clock,
+    config::PermissionConfig,
     id::{MemberId, OrgId},
-    store::{SharedStore, StoreError},
+    store::{OrganizationName, SharedStore, StoreError},
+    telemetry,
 };
 
+/// How long a request waits for the revision that its token names.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(1);
+const CATCH_UP_EVERY: Duration = Duration::from_millis(20);
+
+/// How often an organization and a member are read again because one of them changed while the other was read.
+const READINGS_MAX: usize = 16;
+
 /// Decisions and what they are made from. A cheap clone.
-#[derive(Debug, Clone)]
-pub struct PermissionService(());
+#[derive(Clone)]
+pub struct PermissionService(Arc<Inner>);
+
+struct Inner {
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+    config: PermissionConfig,
+    caches: Arc<Caches>,
+    tally: Arc<Tally>,
+    tokens: Tokens,
+}
 
 impl PermissionService {
     /// Serves decisions from `store`, kept right by `feed`. `key` authenticates consistency tokens.
-    pub(crate) fn new(store: SharedStore, feed: &Feed, clock: Arc<dyn Clock>, key: &[u8; 32]) -> Self {
-        unimplemented!()
+    pub(crate) fn new(
+        store: SharedStore,
+        feed: &Feed,
+        clock: Arc<dyn Clock>,
+        config: PermissionConfig,
+        key: &[u8; 32],
+    ) -> Self {
+        let caches = Arc::new(Caches::new(Arc::clone(&store), config.cache_bytes));
+        feed.listen(Arc::clone(&caches) as _);
+        let tally = Arc::new(Tally::new(config.audit_denials_per_minute));
+        Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key) }))
     }
 
     /// The organization's roles, compiled; `None` if there is no such organization.
@@ -33,29 +60,90 @@ impl PermissionService {
     /// # Errors
     /// The store's.
     pub async fn snapshot(&self, organization: OrgId) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        unimplemented!()
+        let found = present(self.0.caches.organization(organization).await)?;
+        Ok(found.map(|organization| Arc::clone(&organization.snapshot)))
     }
 
     /// What a member may do; `None` if it is no member. Waits for nothing once it is at hand.
     ///
+    /// Roles and assignments always go together as they were at some moment after this was called, or after the
+    /// revision that was last [caught up](Self::catch_up) with: never the roles of one moment with the assignments of
+    /// another.
+    ///
     /// # Errors
     /// The store's: an outage is not a denial.
     pub async fn access(&self, organization: OrgId, member: MemberId) -> Result<Option<Access>, StoreError> {
-        unimplemented!()
+        let Inner { caches, tally, .. } = &*self.0;
+        tally.visit();
+        let found = match caches.at_hand(organization, member) {
+            Some(found) => Some(found),
+            None => self.read(organization, member).await?,
+        };
+        Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
+    }
+
+    /// Brings together what is not at hand yet, or not in this constellation.
+    async fn read(&self, organization: OrgId, member: MemberId) -> Result<Option<Found>, StoreError> {
+        let caches = &self.0.caches;
+        for _ in 0..READINGS_MAX {
+            let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
+            // Before the member is looked up: what is found then holds at least that far.
+            let known = within.followed.reach();
+            let Some(member) = present(caches.member(organization, member).await)? else { return Ok(None) };
+            if member.holds_until(known) < within.revision() {
+                caches.forget_member(&member);
+            } else if known.extends(within.revision()) < member.revision {
+                caches.forget_organization(&within);
+            } else if caches.is_current(&within) {
+                let standing = match member.standing_in(&within) {
+                    Some(standing) => standing,
+                    None => member.resolve(&within),
+                };
+                return Ok(Some((within, member, standing)));
+            }
+        }
+        Err(StoreError::unavailable("the organization changes faster than it can be read"))
     }
 
     /// The consistency token of an organization's revision: opaque, authenticated.
     #[must_use]
     pub fn token(&self, organization: OrgId, revision: i64) -> String {
-        unimplemented!()
+        self.0.tokens.write(organization, revision)
     }
 
-    /// Makes sure that whatever is decided from now on, is decided on data at least as new as `token` says.
+    /// Makes sure that whatever is decided from now on, is decided on data at least as new as `token` says. Waits at
+    /// most a second for it.
     ///
     /// # Errors
     /// [`CatchUpError`].
     pub async fn catch_up(&self, token: &str) -> Result<(), CatchUpError> {
-        unimplemented!()
+        let (organization, revision) = self.0.tokens.read(token).ok_or(CatchUpError::Invalid)?;
+        self.reach(organization, revision).await
+    }
+
+    /// As [`catch_up`](Self::catch_up), for a revision that is at hand.
+    ///
+    /// # Errors
+    /// [`CatchUpError::NotYet`] or [`CatchUpError::Store`].
+    pub(crate) async fn reach(&self, organization: OrgId, revision: i64) -> Result<(), CatchUpError> {
+        let Inner { store, caches, .. } = &*self.0;
+        if caches.has_reached(organization, revision) {
+            return Ok(());
+        }
+        let end = Instant::now() + CATCH_UP_WITHIN;
+        loop {
+            let there = store.organization(&OrganizationName::Id(organization)).await?;
+            // One that has gone has nothing to wait for.
+            if there.is_none_or(|there| there.revision >= revision) {
+                // The next decision reads the roles anew, and after them the members that were read before.
+                caches.forget(organization);
+                return Ok(());
+            }
+            if Instant::now() + CATCH_UP_EVERY > end {
+                return Err(CatchUpError::NotYet);
+            }
+            sleep(CATCH_UP_EVERY).await;
+        }
     }
 
     /// Writes the statistics of decisions counted since the last time.
@@ -63,7 +151,46 @@ impl PermissionService {
     /// # Errors
     /// The store's; what was counted is then kept for the next time, as far as there is room.
     pub async fn write_behind(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        let Inner { store, clock, caches, tally, .. } = &*self.0;
+        let visits = tally.take_visits();
+        for (name, read) in [
+            (telemetry::ORGANIZATION_LOOKUPS, &caches.organizations_read),
+            (telemetry::MEMBER_LOOKUPS, &caches.members_read),
+        ] {
+            let read = read.swap(0, Ordering::Relaxed);
+            telemetry::add(name, "outcome", "miss", read);
+            telemetry::add(name, "outcome", "hit", visits.saturating_sub(read));
+        }
+        tally.take(clock.now()).write(&**store).await
+    }
+
+    pub(super) fn store(&self) -> &SharedStore {
+        &self.0.store
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(super) fn config(&self) -> &PermissionConfig {
+        &self.0.config
+    }
+}
+
+type Found = (Arc<Organization>, Arc<Member>, Arc<super::cache::Standing>);
+
+/// What was found, if it exists.
+fn present<T>(found: Result<T, Missing>) -> Result<Option<T>, StoreError> {
+    match found {
+        Ok(there) => Ok(Some(there)),
+        Err(Missing::Absent) => Ok(None),
+        Err(Missing::Failed(error)) => Err(error),
+    }
+}
+
+impl fmt::Debug for PermissionService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PermissionService").field("config", &self.0.config).finish_non_exhaustive()
     }
 }
 
@@ -81,3 +208,6 @@ pub enum CatchUpError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+pub(super) mod tests;

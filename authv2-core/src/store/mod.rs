@@ -217,6 +217,9 @@ pub trait UsageStore: Send + Sync {
     /// The counts of an organization since a day, summed over the days: each with the first of them.
     async fn decision_counts(&self, organization: OrgId, since_day: i64) -> Result<Vec<DecisionCount>, StoreError>;
 
+    /// The roles that some member holds, each once: as they were assigned, without what they inherit.
+    async fn held_roles(&self, organization: OrgId) -> Result<Vec<RoleId>, StoreError>;
+
     /// Members that hold a role and have used no right since `before`, the longest idle first; those who joined after
     /// it are left out.
     async fn idle_members(

@@ -19,8 +19,23 @@ pub const REFRESHES: &str = "authv2_refreshes_total";
 pub const HASH_POOL_DEPTH: &str = "authv2_password_hash_pool_depth";
 /// Seconds a password verification or hash took, waiting included.
 pub const HASH_SECONDS: &str = "authv2_password_hash_duration_seconds";
+/// Decisions on permissions, by `outcome`: `allowed`, `denied`, `step_up`; `unknown` are those too many at once to be
+/// told apart. Brought up to date every few seconds.
+pub const DECISIONS: &str = "authv2_decisions_total";
+/// Look-ups of organizations' compiled roles in memory, by `outcome`: `hit`, `miss`. Brought up to date every few
+/// seconds.
+pub const ORGANIZATION_LOOKUPS: &str = "authv2_organization_cache_lookups_total";
+/// Look-ups of members' rights in memory, by `outcome`: `hit`, `miss`. Brought up to date every few seconds.
+pub const MEMBER_LOOKUPS: &str = "authv2_member_cache_lookups_total";
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
     metrics::counter!(name, label => value).increment(1);
+}
+
+/// Adds to a count under a name of this room.
+pub(crate) fn add(name: &'static str, label: &'static str, value: &'static str, number: u64) {
+    if number > 0 {
+        metrics::counter!(name, label => value).increment(number);
+    }
 }

@@ -4,6 +4,7 @@
 //! cargo run -q -p authv2-tests --bin shim -- jws-verify < vectors.jsonl
 //! cargo run -q -p authv2-tests --bin shim -- jwt-verify --trust trust.json < tokens.jsonl
 //! cargo run -q -p authv2-tests --bin shim -- password-verify < hashes.jsonl
+//! cargo run -q -p authv2-tests --bin shim -- authz-eval < decisions.jsonl
 //! ```
 
 use std::{

@@ -1,5 +1,6 @@
 //! The conformance shim's protocol: which command was asked for, and one answer a line. It decides nothing itself.
 
+mod decisions;
 mod passwords;
 mod tokens;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 #[non_exhaustive]
 pub enum ShimError {
     /// The command line names no command, or one that is not known.
-    #[error("usage: shim jws-verify | jwt-verify --trust FILE | password-verify")]
+    #[error("usage: shim jws-verify | jwt-verify --trust FILE | password-verify | authz-eval")]
     Usage,
     /// The default parameters make no hasher: a defect.
     #[error("passwords cannot be verified: {0}")]
@@ -38,12 +39,20 @@ pub enum Command {
     JwtVerify(tokens::Trust),
     /// Verify passwords against stored hashes.
     PasswordVerify(passwords::Verifier),
+    /// Decide permissions.
+    AuthzEval,
 }
 
 /// A line that the command cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unreadable(&'static str);
+pub(crate) struct Unreadable(String);
+
+impl From<&str> for Unreadable {
+    fn from(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
 
 impl Command {
     /// Reads the command line, without the program's name.
@@ -56,6 +65,7 @@ impl Command {
             ["jws-verify"] => Ok(Self::JwsVerify),
             ["jwt-verify", "--trust", file] => Ok(Self::JwtVerify(tokens::Trust::read(&std::fs::read(file)?)?)),
             ["password-verify"] => Ok(Self::PasswordVerify(passwords::Verifier::new()?)),
+            ["authz-eval"] => Ok(Self::AuthzEval),
             _ => Err(ShimError::Usage),
         }
     }
@@ -65,6 +75,7 @@ impl Command {
             Self::JwsVerify => tokens::verify_jws_line(line),
             Self::JwtVerify(trust) => trust.verify_line(line),
             Self::PasswordVerify(verifier) => verifier.verify_line(line),
+            Self::AuthzEval => decisions::decide_line(line),
         }
     }
 }
@@ -123,7 +134,9 @@ mod tests {
 
     #[test]
     fn refuses_unknown_commands() {
-        for arguments in [&[][..], &["jws"], &["jwt-verify"], &["jws-verify", "x"], &["password-verify", "x"]] {
+        for arguments in
+            [&[][..], &["jws"], &["jwt-verify"], &["jws-verify", "x"], &["password-verify", "x"], &["authz-eval", "x"]]
+        {
             let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
             assert!(matches!(Command::parse(&arguments), Err(ShimError::Usage)), "{arguments:?}");
         }

@@ -27,8 +27,8 @@ impl Verifier {
     /// be anybody's.
     pub(super) fn verify_line(&mut self, line: &Value) -> Result<Value, Unreadable> {
         let text = |name: &str| line.get(name).and_then(Value::as_str);
-        let password = text("password").ok_or(Unreadable("no `password`"))?;
-        let hash = text("hash").ok_or(Unreadable("no `hash`"))?;
+        let password = text("password").ok_or("no `password`")?;
+        let hash = text("hash").ok_or("no `hash`")?;
         let Some(password) = Password::for_verification(password) else {
             return Ok(json!({"match": false, "rehash": false, "reason": "password_too_long"}));
         };

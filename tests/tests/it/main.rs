@@ -16,5 +16,6 @@ mod http_robustness;
 mod jose_interop;
 mod layers;
 mod page;
+mod row_security;
 mod store;
 mod wycheproof_jose;

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 42] = [
+const GOOD: [(&str, &str, &str); 45] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -44,6 +44,9 @@ const GOOD: [(&str, &str, &str); 42] = [
     ("throttle.known_network_ttl", "0", "0"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
+    ("permissions.cache_bytes", "1048576", "1048576"),
+    ("permissions.audit_denials_per_minute", "0", "0"),
+    ("permissions.stale_after_days", "30", "30"),
     ("cookies.insecure", "true", "true"),
     ("proxy.trusted", "10.0.0.0/8, ::1", "['10.0.0.0/8', '::1/128']"),
     ("proxy.header", "X-Real-Ip", "'x-real-ip'"),
@@ -94,6 +97,9 @@ fn check_good(config: &Config) {
     assert_eq!((throttle.pair_limit, throttle.account_limit, throttle.network_limit), (5, 6, 7));
     assert_eq!((throttle.window, throttle.known_network_ttl), (Duration::from_secs(60), Duration::ZERO));
     assert!(!config.registration.open && !config.registration.require_verified_email);
+    let permissions = &config.permissions;
+    assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
+    assert_eq!(permissions.audit_denials_per_minute, 0);
     assert!(config.cookies.insecure);
     let trusted: Vec<_> = config.proxy.trusted.iter().map(ToString::to_string).collect();
     assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);

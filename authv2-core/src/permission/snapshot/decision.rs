@@ -87,10 +87,19 @@ impl Snapshot {
         tried: &mut dyn FnMut(GrantId, Outcome),
     ) -> (Decision, Option<GrantId>) {
         let ancestors = self.hierarchy.ancestors(held);
-        let mut scene = None;
-        let mut holds = |entry: &Entry| match self.grants.condition(entry) {
+        let roles = self.names(held);
+        let place = Place {
+            organization: self.model.organization,
+            store: case.question.store,
+            roles: &roles,
+            time_zone: &self.time_zone,
+            now: case.now,
+            resource_type: self.model.resource_types.get(case.question.permission.resource()),
+        };
+        let scene = Scene::new(case.question, case.subject, &place);
+        let holds = |entry: &Entry| match self.grants.condition(entry) {
             None => Holds::Yes,
-            Some(Ok(condition)) => condition.holds(scene.get_or_insert_with(|| self.scene(held, case))),
+            Some(Ok(condition)) => condition.holds(&scene),
             Some(Err(why)) => Holds::Failed(why.clone()),
         };
         for deny in self.matching(&ancestors, atom, Class::DenyIf) {
@@ -140,17 +149,6 @@ impl Snapshot {
             .chain(atom)
             .flat_map(move |atom| self.grants.of(atom, class))
             .filter(|entry| hierarchy::contains(roles, entry.id.role))
-    }
-
-    fn scene(&self, held: &Held, case: Case<'_>) -> Scene {
-        let place = Place {
-            organization: self.model.organization,
-            store: case.question.store,
-            roles: &self.names(held),
-            time_zone: &self.time_zone,
-            now: case.now,
-        };
-        Scene::new(case.question, case.subject, &place)
     }
 }
 

@@ -103,6 +103,7 @@ impl Dialect {
                 ),
                 ("{drop_append_only_audit}", ""),
                 ("{row_level_security}", ""),
+                ("{drop_row_level_security}", ""),
             ],
             #[cfg(feature = "postgres")]
             Self::Postgres => &[
@@ -125,6 +126,8 @@ impl Dialect {
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
                 ("{row_level_security}", ROW_LEVEL_SECURITY),
+                // The others go with their tables; this one would keep another table from going.
+                ("{drop_row_level_security}", "DROP POLICY of_user ON organizations;"),
             ],
         }
     }

@@ -24,7 +24,7 @@ impl Scope<'_> {
     pub(super) fn setting(self) -> String {
         match self {
             Self::Organization(id) => format!("SET LOCAL authv2.org = '{id}'"),
-            Self::User(id) => format!("SET LOCAL authv2.user = '{id}'"),
+            Self::User(id) => format!("SET LOCAL authv2.\"user\" = '{id}'"),
             Self::Slug(slug) => {
                 let digits: String = slug.bytes().map(|byte| format!("{byte:02x}")).collect();
                 format!("SET LOCAL authv2.slug = '{digits}'")

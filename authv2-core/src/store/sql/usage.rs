@@ -13,7 +13,7 @@ use super::{
 use crate::{
     audit::Act,
     clock::Timestamp,
-    id::OrgId,
+    id::{OrgId, RoleId},
     store::{DecisionCount, IdleMember, MemberUse, StoreError, Usage, UsageStore},
 };
 
@@ -33,6 +33,12 @@ const COUNTS: &str = "SELECT org_id, MIN(day) AS day, permission, role, granted,
     GROUP BY org_id, permission, role, granted, outcome
     ORDER BY permission, role, granted, outcome";
 
+const HELD: &str = "SELECT role_id FROM roles
+    WHERE org_id = $1
+      AND EXISTS (SELECT 1 FROM role_assignments held
+        WHERE held.org_id = roles.org_id AND held.role_id = roles.role_id)
+    ORDER BY role_id";
+
 const IDLE: &str = "SELECT member_id, used_at FROM members
     WHERE org_id = $1 AND joined_at <= $2 AND (used_at IS NULL OR used_at < $2)
       AND EXISTS (SELECT 1 FROM role_assignments held
@@ -41,7 +47,7 @@ const IDLE: &str = "SELECT member_id, used_at FROM members
     LIMIT $3";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[USED, COUNTS, IDLE];
+pub(super) const STATEMENTS: &[&str] = &[USED, COUNTS, HELD, IDLE];
 
 /// What was counted in one organization.
 #[derive(Default)]
@@ -74,6 +80,12 @@ impl UsageStore for SqlStore {
     async fn decision_counts(&self, organization: OrgId, since_day: i64) -> Result<Vec<DecisionCount>, StoreError> {
         read_within!(self, Scope::Organization(organization), conn =>
             sqlx::query_as(COUNTS).bind(organization).bind(since_day).fetch_all(conn))
+    }
+
+    async fn held_roles(&self, organization: OrgId) -> Result<Vec<RoleId>, StoreError> {
+        let rows: Vec<(RoleId,)> = read_within!(self, Scope::Organization(organization), conn =>
+            sqlx::query_as(HELD).bind(organization).fetch_all(conn))?;
+        Ok(rows.into_iter().map(|(role,)| role).collect())
     }
 
     async fn idle_members(

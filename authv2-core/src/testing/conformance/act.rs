@@ -5,9 +5,12 @@ use std::time::Duration;
 use crate::{
     audit::{Act, Actor, Origin},
     clock::Timestamp,
-    id::{RequestUuid, SessionId, UserId},
+    id::{MemberId, OrgId, RequestUuid, RoleId, SessionId, StoreId, UserId},
     secret::SecretHash,
-    store::{Bucket, NewSession, NewUser, OverLimit, Redacted, Risk, Rotation, SessionRecord, Transport},
+    store::{
+        Assignment, Bucket, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
+        Risk, Rotation, SessionRecord, Transport,
+    },
 };
 
 pub(super) const MINUTE: u64 = 60;
@@ -109,6 +112,51 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
 /// A use of `presented` with a salt and a successor of its own.
 pub(super) fn rotation(presented: SecretHash) -> Rotation {
     Rotation { presented, salt: unique_bytes(), successor: new_token(), grace: GRACE, idle_ttl: IDLE }
+}
+
+/// An organization of `owner` with two built-in roles, `owner` and `member`.
+pub(super) fn new_organization(slug: &str, owner: UserId) -> NewOrganization {
+    let builtin = |name| NewRole { builtin: true, ..new_role(name) };
+    let roles = vec![builtin("owner"), builtin("member")];
+    let owner_role = roles[0].id;
+    let (name, time_zone) = (format!("{slug} Ltd"), "Europe/Vienna".to_owned());
+    NewOrganization { id: OrgId::new(), slug: slug.to_owned(), name, time_zone, roles, owner, owner_role }
+}
+
+/// A role that inherits nothing.
+pub(super) fn new_role(name: &str) -> NewRole {
+    NewRole {
+        id: RoleId::new(),
+        name: name.to_owned(),
+        description: None,
+        grants: format!(r#"[{{"permission":"{name}:read","effect":"allow"}}]"#),
+        inherits: Vec::new(),
+        builtin: false,
+    }
+}
+
+pub(super) fn new_store(slug: &str) -> NewStore {
+    NewStore { id: StoreId::new(), slug: slug.to_owned(), name: format!("Store {slug}") }
+}
+
+/// `user` as a member with `roles`.
+pub(super) fn new_member(user: UserId, roles: Vec<Assignment>) -> NewMember {
+    NewMember { id: user.into(), user: Some(user), name: None, roles }
+}
+
+/// A service account without a role.
+pub(super) fn new_account(name: &str) -> NewMember {
+    NewMember { id: MemberId::from(UserId::new()), user: None, name: Some(name.to_owned()), roles: Vec::new() }
+}
+
+/// `role`, held at the organization.
+pub(super) fn everywhere(role: RoleId) -> Assignment {
+    Assignment { role, store: None }
+}
+
+/// `role`, held at one store.
+pub(super) fn only_at(store: StoreId, role: RoleId) -> Assignment {
+    Assignment { role, store: Some(store) }
 }
 
 /// A generator of numbers that are the same in every run (`SplitMix64`).

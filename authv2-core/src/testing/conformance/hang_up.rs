@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Case,
     act::{act, at},
-    hang_up_verbs as verbs, room,
+    hang_up_tenancy, hang_up_verbs as verbs, room,
     world::World,
 };
 use crate::{audit::Act, changes::Change};
@@ -137,7 +137,7 @@ async fn hang_up(world: &World, name: &str, prepare: Prepare, polls: usize) -> O
 }
 
 async fn survives_a_caller_that_hangs_up(world: World) {
-    for (name, prepare) in verbs::REPEATABLE {
+    for (name, prepare) in verbs::REPEATABLE.iter().chain(hang_up_tenancy::REPEATABLE) {
         let mut polls = 0;
         while hang_up(&world, name, *prepare, polls).await.is_some() {
             polls += 1;
@@ -159,8 +159,9 @@ async fn founds_wholly_or_not_at_all_when_callers_hang_up(world: World) {
 
 async fn serves_others_while_callers_hang_up(world: World) {
     let user = world.user("ada").await.id;
+    let all = [verbs::REPEATABLE, hang_up_tenancy::REPEATABLE].concat();
     for round in 0..64 {
-        let (name, prepare) = verbs::REPEATABLE[round % verbs::REPEATABLE.len()];
+        let (name, prepare) = all[round % all.len()];
         let trial = prepare(world.clone(), 1_000 + round).await;
         let dropped = HangsUp { future: trial.verb, polls: 1 };
         let (_, session) = tokio::join!(dropped, world.sign_in(user, at(1)));

@@ -37,7 +37,7 @@ pub(super) const ONCE: &[(&str, Prepare)] = &[
 ];
 
 /// Puts a trial together; `look` says which of the rows are there.
-fn trial<F>(
+pub(super) fn trial<F>(
     world: &World,
     act: Option<Act>,
     changes: Vec<Change>,

@@ -30,22 +30,31 @@ mod account;
 mod act;
 mod audit;
 mod changes;
+mod departure;
 mod deployment;
 mod hang_up;
+mod hang_up_tenancy;
 mod hang_up_verbs;
+mod isolation;
 mod limits;
+mod member;
+mod organization;
 mod password;
 mod purge;
 mod races;
 mod refresh;
 mod refresh_model;
+mod role;
 mod session;
 mod sign_in;
 #[cfg(all(test, feature = "sqlite"))]
 mod sqlite;
 mod storm;
+mod tenancy_races;
+mod tenant;
 mod text;
 mod throttle;
+mod usage;
 mod world;
 
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
@@ -127,7 +136,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 15] = [
+    let rooms: [&[Case]; 22] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -143,6 +152,13 @@ pub fn cases() -> impl Iterator<Item = Case> {
         audit::CASES,
         purge::CASES,
         text::CASES,
+        organization::CASES,
+        member::CASES,
+        departure::CASES,
+        role::CASES,
+        usage::CASES,
+        isolation::CASES,
+        tenancy_races::CASES,
     ];
     rooms.into_iter().flatten().chain(hang_up::CASES).copied()
 }

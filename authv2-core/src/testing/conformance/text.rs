@@ -2,17 +2,24 @@
 
 use super::{
     Case,
-    act::{act, at, new_session, new_user},
+    act::{act, at, new_account, new_organization, new_role, new_session, new_store, new_user},
+    role::resource_type,
     room,
+    tenant::written,
+    usage::counted,
     world::{World, added, done},
 };
 use crate::{
     audit::Outcome,
-    store::{ProfileChange, Redacted, SignInQuery, SigningKeyRecord},
+    store::{
+        AtRevision, Joined, Named, NewMember, NewOrganization, NewRole, OrganizationChange, OrganizationName,
+        ProfileChange, Redacted, SignInQuery, SigningKeyRecord, Usage,
+    },
 };
 
 pub(super) const CASES: &[Case] = room!["text":
     keeps_hostile_text_as_it_is,
+    keeps_hostile_text_of_tenants_as_it_is,
     finds_nothing_by_a_fragment_of_sql,
 ];
 
@@ -76,9 +83,51 @@ async fn keeps_hostile_text_as_it_is(world: World) {
     assert_eq!(keys, [key]);
 }
 
+async fn keeps_hostile_text_of_tenants_as_it_is(world: World) {
+    let (owner, store) = (world.user("ada").await.id, world.store());
+    for (index, text) in hostile().into_iter().enumerate() {
+        let slug = format!("{text}{index}");
+        let new = NewOrganization { name: text.clone(), time_zone: text.clone(), ..new_organization(&slug, owner) };
+        let id = new.id;
+        let founded = store.create_organization(new, act("organization.created", at(0))).await.unwrap();
+        let Named::New(founded) = founded else { panic!("{founded:?}") };
+        assert_eq!((&founded.slug, &founded.name, &founded.time_zone), (&slug, &text, &text));
+        assert_eq!(store.organization(&OrganizationName::Slug(slug.clone())).await.unwrap(), Some(founded.clone()));
+        let change = OrganizationChange { name: Some(slug.clone()), time_zone: None };
+        let renamed = store.update_organization(id, change, act("organization.updated", at(1))).await.unwrap();
+        assert_eq!(renamed.unwrap().name, slug);
+
+        let branch = crate::store::NewStore { name: text.clone(), ..new_store(&slug) };
+        let opened = store.create_store(id, branch, act("store.created", at(1))).await.unwrap();
+        let Named::New(branch) = opened else { panic!("{opened:?}") };
+        assert_eq!((&branch.slug, &branch.name), (&slug, &text));
+        let at_now = |revision| AtRevision { organization: id, revision };
+        let role = NewRole { description: Some(text.clone()), grants: text.clone(), ..new_role(&slug) };
+        let seen = at_now(founded.revision + 2);
+        let (revision, role) = written(store.put_role(seen, role, act("role.created", at(1))).await.unwrap());
+        assert_eq!((&role.name, &role.description, &role.grants), (&slug, &Some(text.clone()), &text));
+        let declared = resource_type(&slug, &text);
+        let told = act("resource_type.declared", at(1));
+        let put = store.put_resource_type(at_now(revision), declared.clone(), told).await.unwrap();
+        let (revision, ()) = written(put);
+        let account = NewMember { name: Some(text.clone()), ..new_account("") };
+        let joined = store.add_member(at_now(revision), account, act("account.created", at(1))).await.unwrap();
+        let Joined::New(account) = written(joined).1 else { panic!("it must be added") };
+        assert_eq!(account.name.as_ref(), Some(&text));
+        let book = store.role_book(id).await.unwrap().unwrap();
+        assert!(book.roles.contains(&role) && book.stores.contains(&branch) && book.resource_types.contains(&declared));
+        let count = counted(id, 1, &text, "allowed", 1);
+        let usage = Usage { decisions: vec![count.clone()], members: vec![] };
+        store.add_usage(usage, vec![]).await.unwrap();
+        assert_eq!(store.decision_counts(id, 0).await.unwrap(), [count]);
+    }
+}
+
 async fn finds_nothing_by_a_fragment_of_sql(world: World) {
     world.user("ada").await;
+    world.found("acme").await;
     for text in hostile() {
+        assert_eq!(world.store().organization(&OrganizationName::Slug(text.clone())).await.unwrap(), None, "{text:?}");
         assert_eq!(world.store().user_by_email(&text).await.unwrap(), None, "{text:?}");
         let query = SignInQuery { email_key: text.clone(), network: Some(text), known_since: at(0), buckets: vec![] };
         let facts = world.store().sign_in_facts(query).await.unwrap();

@@ -15,8 +15,8 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp::from_seconds(1_780_000_000);
-const READ: Permission = permission!("orders:read");
-const REFUND: Permission = permission!("orders:refund");
+static READ: Permission = permission!("orders:read");
+static REFUND: Permission = permission!("orders:refund");
 
 fn allow(pattern: &str) -> Grant {
     Grant { permission: pattern.parse().unwrap(), effect: Effect::Allow, when: None, step_up: None }

@@ -1,3 +1,4 @@
+{drop_row_level_security}
 DROP INDEX sessions_of_organization;
 UPDATE sessions SET org_id = NULL, store_id = NULL;
 DELETE FROM changes WHERE org_id IS NOT NULL;

@@ -1,0 +1,372 @@
+//! What decisions are made from, at hand: compiled organizations and the roles of their members, kept right by the
+//! change feed.
+//!
+//! A reading is kept only if no matching change came since it began: a change removes the entry, or the place that is
+//! held for it while it is read (`quick_cache` then refuses the value).
+
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher as _, Hash},
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+
+use super::{
+    followed::{Followed, Reach},
+    model::Model,
+    snapshot::{Rights, Snapshot},
+};
+use crate::{
+    changes::{Change, Listener},
+    clock::Timestamp,
+    id::{MemberId, OrgId, RoleId, StoreId},
+    store::{AccessRecord, Assignment, SharedStore, StoreError},
+};
+
+/// How often a member's use of its rights is noted, at most.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
+
+/// A compiled organization.
+#[derive(Debug)]
+pub(super) struct Organization {
+    /// Tells it from every other one compiled in this process.
+    pub(super) serial: u64,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) followed: Arc<Followed>,
+    bytes: u64,
+}
+
+/// A member's roles, and what they amount to in a compiled organization.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) organization: OrgId,
+    pub(super) id: MemberId,
+    pub(super) revision: i64,
+    roles: Vec<Assignment>,
+    resolved: RwLock<Option<Resolved>>,
+    /// When its use of its rights was last noted, in microseconds.
+    noted: AtomicI64,
+}
+
+/// Where a member stands in one compiled organization.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) rights: Rights,
+    /// A number for the roles that count at the organization, the same for all members who hold just these, and for
+    /// those that count at each store where it holds more.
+    roles: u64,
+    stores: Box<[(StoreId, u64)]>,
+}
+
+/// A standing, and the compiled organization that it is in: an idle member must not keep an old one in memory.
+#[derive(Debug)]
+struct Resolved {
+    within: Weak<Organization>,
+    standing: Arc<Standing>,
+}
+
+/// Why there is nothing at hand.
+#[derive(Debug, Clone)]
+pub(super) enum Missing {
+    /// It does not exist.
+    Absent,
+    /// The store failed.
+    Failed(StoreError),
+}
+
+type Entry<T> = Result<Arc<T>, Missing>;
+type Kept<K, T> = Cache<K, Entry<T>, Bytes>;
+
+/// The caches of one node.
+#[derive(Debug)]
+pub(super) struct Caches {
+    store: SharedStore,
+    organizations: Kept<OrgId, Organization>,
+    members: Kept<(OrgId, MemberId), Member>,
+    followed: Cache<OrgId, Arc<Followed>>,
+    serial: AtomicU64,
+    /// How many organizations and members were read since the last time somebody asked.
+    pub(super) organizations_read: AtomicU64,
+    pub(super) members_read: AtomicU64,
+}
+
+impl Caches {
+    /// Empty caches over `store`, for about that many bytes in all.
+    pub(super) fn new(store: SharedStore, bytes: usize) -> Self {
+        // A member with a few roles, and the compiled roles of a small organization.
+        const MEMBER: usize = 400;
+        const ORGANIZATION: usize = 16 * 1024;
+        const FOLLOWED: usize = 64 * 1024;
+        let half = bytes / 2;
+        Self {
+            store,
+            // Few shards, so that a large organization fits into one.
+            organizations: bounded(half, half / ORGANIZATION, Some(4)),
+            members: bounded(half, half / MEMBER, None),
+            followed: Cache::new(FOLLOWED),
+            serial: AtomicU64::new(1),
+            organizations_read: AtomicU64::new(0),
+            members_read: AtomicU64::new(0),
+        }
+    }
+
+    /// The organization as it is at hand, or else as it is stored.
+    pub(super) async fn organization(&self, id: OrgId) -> Entry<Organization> {
+        find(&self.organizations, id, self.read_organization(id)).await
+    }
+
+    /// The member as it is at hand, or else as it is stored.
+    pub(super) async fn member(&self, organization: OrgId, id: MemberId) -> Entry<Member> {
+        find(&self.members, (organization, id), self.read_member(organization, id)).await
+    }
+
+    /// A member whose rights are at hand.
+    pub(super) fn at_hand(
+        &self,
+        organization: OrgId,
+        id: MemberId,
+    ) -> Option<(Arc<Organization>, Arc<Member>, Arc<Standing>)> {
+        let within = self.organizations.get(&organization)?.ok()?;
+        let member = self.members.get(&(organization, id))?.ok()?;
+        let standing = member.standing_in(&within)?;
+        Some((within, member, standing))
+    }
+
+    /// Whether everything that is decided on in an organization holds at least up to `revision`.
+    pub(super) fn has_reached(&self, organization: OrgId, revision: i64) -> bool {
+        // What is at hand was kept right up to there, and what is not will be read after.
+        let followed = self.followed.get(&organization).is_some_and(|followed| followed.reach().covers(revision));
+        let is_at_hand = |within: Arc<Organization>| within.followed.reach().extends(within.revision()) >= revision;
+        followed || self.organizations.get(&organization).and_then(Result::ok).is_some_and(is_at_hand)
+    }
+
+    /// Whether this is what is at hand of the organization.
+    pub(super) fn is_current(&self, organization: &Arc<Organization>) -> bool {
+        matches!(self.organizations.peek(&organization.id()), Some(Ok(there)) if Arc::ptr_eq(&there, organization))
+    }
+
+    /// Forgets an organization: the next one to ask reads it anew.
+    pub(super) fn forget(&self, organization: OrgId) {
+        self.organizations.remove(&organization);
+    }
+
+    /// Forgets exactly this reading of an organization.
+    pub(super) fn forget_organization(&self, outdated: &Arc<Organization>) {
+        self.organizations.remove_if(&outdated.id(), |there| is(there, outdated));
+    }
+
+    /// Forgets exactly this reading of a member.
+    pub(super) fn forget_member(&self, outdated: &Arc<Member>) {
+        self.members.remove_if(&(outdated.organization, outdated.id), |there| is(there, outdated));
+    }
+
+    async fn read_organization(&self, id: OrgId) -> Result<Organization, Missing> {
+        self.organizations_read.fetch_add(1, Ordering::Relaxed);
+        let followed = self.followed_from_now(id);
+        let book = self.store.role_book(id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
+        let snapshot = Snapshot::compile(Model::try_from(book).map_err(Missing::Failed)?);
+        followed.begin(snapshot.model().revision);
+        Ok(Organization {
+            serial: self.serial.fetch_add(1, Ordering::Relaxed),
+            bytes: bytes(size_of::<Organization>() + snapshot.weight()),
+            snapshot: Arc::new(snapshot),
+            followed,
+        })
+    }
+
+    async fn read_member(&self, organization: OrgId, id: MemberId) -> Result<Member, Missing> {
+        self.members_read.fetch_add(1, Ordering::Relaxed);
+        let record = self.store.access(organization, id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
+        Ok(Member::new(organization, id, record))
+    }
+
+    /// Notes the organization's changes from now on.
+    fn followed_from_now(&self, organization: OrgId) -> Arc<Followed> {
+        match self
+            .followed
+            .get_or_insert_with(&organization, || Ok::<_, std::convert::Infallible>(Arc::new(Followed::new())))
+        {
+            Ok(followed) => followed,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl Listener for Caches {
+    fn apply(&self, change: &Change) {
+        let (organization, member, revision) = match *change {
+            Change::OrganizationChanged { organization, revision } => (organization, None, revision),
+            Change::MemberChanged { organization, member, revision } => (organization, Some(member), revision),
+            _ => return,
+        };
+        let followed = self.followed.get(&organization);
+        if followed.as_ref().is_some_and(|followed| followed.reach().covers(revision)) {
+            // It came before: nothing that is at hand is older.
+            return;
+        }
+        match member {
+            None => drop(self.organizations.remove(&organization)),
+            Some(member) => drop(self.members.remove(&(organization, member))),
+        }
+        // After the removal: whoever sees that the change was applied, finds nothing from before it.
+        if let Some(followed) = followed {
+            followed.applied(revision);
+        }
+    }
+}
+
+impl Organization {
+    pub(super) fn id(&self) -> OrgId {
+        self.snapshot.model().organization
+    }
+
+    /// The revision at which it was read.
+    pub(super) fn revision(&self) -> i64 {
+        self.snapshot.model().revision
+    }
+}
+
+impl Member {
+    fn new(organization: OrgId, id: MemberId, record: AccessRecord) -> Self {
+        let AccessRecord { revision, roles } = record;
+        Self { organization, id, revision, roles, resolved: RwLock::default(), noted: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Its standing in this very organization, if that was resolved.
+    pub(super) fn standing_in(&self, organization: &Arc<Organization>) -> Option<Arc<Standing>> {
+        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        let Resolved { within, standing } = resolved.as_ref()?;
+        // The weak reference keeps the address from being used again.
+        std::ptr::eq(within.as_ptr(), Arc::as_ptr(organization)).then(|| Arc::clone(standing))
+    }
+
+    /// Resolves its standing in an organization.
+    pub(super) fn resolve(&self, organization: &Arc<Organization>) -> Arc<Standing> {
+        let standing = Arc::new(Standing::new(organization.snapshot.rights(&self.roles), &self.roles));
+        let resolved = Resolved { within: Arc::downgrade(organization), standing: Arc::clone(&standing) };
+        *self.resolved.write().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+        standing
+    }
+
+    /// The revision up to which this holds, by what was known before it was looked up.
+    pub(super) fn holds_until(&self, known: Reach) -> i64 {
+        known.extends(self.revision)
+    }
+
+    /// Whether its use of a right now is worth a note, which it is once in a while.
+    pub(super) fn is_use_due(&self, now: Timestamp) -> bool {
+        let noted = self.noted.load(Ordering::Relaxed);
+        let due = Timestamp::from_micros(noted) + USE_RESOLUTION;
+        now >= due && self.noted.compare_exchange(noted, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Standing {
+    fn new(rights: Rights, assignments: &[Assignment]) -> Self {
+        let number = |at: Option<StoreId>| {
+            let reaches = |assignment: &&Assignment| assignment.store.is_none() || assignment.store == at;
+            let roles: BTreeSet<RoleId> =
+                assignments.iter().filter(reaches).map(|assignment| assignment.role).collect();
+            FixedState::default().hash_one(roles)
+        };
+        let stores: BTreeSet<StoreId> = assignments.iter().filter_map(|assignment| assignment.store).collect();
+        Self { rights, roles: number(None), stores: stores.into_iter().map(|at| (at, number(Some(at)))).collect() }
+    }
+
+    /// The number of the roles that count at a store, or at the organization.
+    #[inline]
+    pub(super) fn roles_at(&self, store: Option<StoreId>) -> u64 {
+        let Some(store) = store else { return self.roles };
+        let own = self.stores.binary_search_by_key(&store, |(at, _)| *at).ok();
+        own.and_then(|place| self.stores.get(place)).map_or(self.roles, |(_, number)| *number)
+    }
+}
+
+/// What an entry takes of the memory. It must not change while the entry is kept.
+trait Weigh {
+    fn bytes(&self) -> u64;
+}
+
+impl Weigh for Organization {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Weigh for Member {
+    fn bytes(&self) -> u64 {
+        // Its place in the cache, its resolved rights and the allocator's share.
+        const AROUND: usize = 240;
+        bytes(size_of::<Self>() + size_of_val(self.roles.as_slice()) + AROUND)
+    }
+}
+
+/// Weighs entries, the heaviest as half a shard: what would not fit at all would be read again for every decision.
+#[derive(Debug, Clone, Copy)]
+struct Bytes {
+    most: u64,
+}
+
+impl<K, T: Weigh> Weighter<K, Entry<T>> for Bytes {
+    fn weight(&self, _: &K, entry: &Entry<T>) -> u64 {
+        entry.as_ref().map_or(1, |there| there.bytes().min(self.most))
+    }
+}
+
+fn bytes(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn bounded<K: Eq + Hash, T: Weigh>(capacity: usize, items: usize, shards: Option<usize>) -> Kept<K, T> {
+    let capacity = bytes(capacity);
+    let make = |most| {
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(items.max(1)).weight_capacity(capacity);
+        if let Some(shards) = shards {
+            options.shards(shards);
+        }
+        let hasher = DefaultHashBuilder::default();
+        match options.build() {
+            Ok(options) => Cache::with_options(options, Bytes { most }, hasher, DefaultLifecycle::default()),
+            // Both things that a cache wants were said above; this one is bounded by them too.
+            Err(_) => Cache::with(items.max(1), capacity, Bytes { most }, hasher, DefaultLifecycle::default()),
+        }
+    };
+    let trial: Kept<K, T> = make(1);
+    make(trial.shard_capacity() / 2)
+}
+
+/// The entry of `key`: the one at hand, or the one that somebody is reading already, or the one that `read` brings.
+/// A failure goes to all who wait for this reading, so that an outage is not waited for by one after the other, and
+/// is then forgotten.
+async fn find<K, T>(cache: &Kept<K, T>, key: K, read: impl Future<Output = Result<T, Missing>>) -> Entry<T>
+where
+    K: Eq + Hash + Copy,
+    T: Weigh,
+{
+    match cache.get_value_or_guard_async(&key).await {
+        Ok(there) => there,
+        Err(place) => {
+            let entry = read.await.map(Arc::new);
+            // Refused if a change came meanwhile: then only those get it who asked before that.
+            let _ = place.insert(entry.clone());
+            if entry.is_err() {
+                cache.remove_if(&key, Result::is_err);
+            }
+            entry
+        }
+    }
+}
+
+fn is<T>(there: &Entry<T>, wanted: &Arc<T>) -> bool {
+    there.as_ref().is_ok_and(|there| Arc::ptr_eq(there, wanted))
+}
