@@ -12,12 +12,12 @@ mod model;
 mod name;
 mod others;
 mod question;
-mod reach;
 mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod sum;
 mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
