@@ -1,6 +1,7 @@
 //! Permissions: roles, conditions and decisions.
 
 mod access;
+mod analytics;
 mod cache;
 mod condition;
 mod definition;
@@ -9,18 +10,20 @@ mod followed;
 mod impact;
 mod model;
 mod name;
+mod others;
 mod question;
-mod reach;
 mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod sum;
 mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
     access::Access,
+    analytics::{Analytics, Denied, StaleMember, UnusedGrant},
     condition::{CONDITION_MAX, Condition, ConditionError},
     definition::{Effect, Grant, RoleDefinition, StepUp},
     explain::{Explanation, Needed, Outcome, Reason, Trial},

@@ -115,7 +115,7 @@ async fn two_tenants() -> (Database, Tenant, Tenant) {
 }
 
 /// Whose the rows are that a query without a tenant finds, inside a transaction with these settings.
-async fn seen(connection: &mut PgConnection, settings: &[(&str, String)], table: &str) -> Vec<Uuid> {
+async fn seen(connection: &mut PgConnection, settings: &[(&str, String)], table: &str) -> Vec<OrgId> {
     let mut transaction = connection.begin().await.unwrap();
     for (name, value) in settings {
         let set = sqlx::query("SELECT set_config($1, $2, TRUE)").bind(*name).bind(value);
@@ -124,7 +124,7 @@ async fn seen(connection: &mut PgConnection, settings: &[(&str, String)], table:
     let careless = AssertSqlSafe(format!("SELECT * FROM {table}"));
     let rows = sqlx::query(careless).fetch_all(&mut *transaction).await.unwrap();
     transaction.rollback().await.unwrap();
-    let mut owners: Vec<Uuid> = rows.iter().map(|row| row.get("org_id")).collect();
+    let mut owners: Vec<OrgId> = rows.iter().map(|row| OrgId::from(row.get::<Uuid, _>("org_id"))).collect();
     owners.sort_unstable();
     owners.dedup();
     owners
@@ -139,14 +139,14 @@ async fn a_query_without_its_tenant_sees_no_row_of_another() {
     let (database, acme, other) = two_tenants().await;
     let mut owner = PgConnection::connect(database.url()).await.unwrap();
     let mut serving = PgConnection::connect(database.runtime_url()).await.unwrap();
-    let mut both = [acme.organization.as_uuid(), other.organization.as_uuid()];
+    let mut both = [acme.organization, other.organization];
     both.sort_unstable();
     for table in TABLES {
         assert_eq!(seen(&mut owner, &[], table).await, both, "{table}: there is something to see");
         assert_eq!(seen(&mut serving, &[], table).await, [], "{table}: of nobody, where nobody is named");
         for of in [&acme, &other] {
             let found = seen(&mut serving, &organization(of), table).await;
-            assert_eq!(found, [of.organization.as_uuid()], "{table}");
+            assert_eq!(found, [of.organization], "{table}");
         }
         for value in ["", &OrgId::new().to_string()] {
             let settings = [("authv2.org", value.to_owned())];
@@ -165,8 +165,8 @@ async fn who_looks_by_user_or_by_slug_sees_the_organization_and_nothing_in_it() 
     let slug: String = "acme".bytes().map(|byte| format!("{byte:02x}")).collect();
     let by_slug = [("authv2.slug", slug)];
     for table in TABLES {
-        let shown = [acme.organization.as_uuid()];
-        let (user, slug): (&[Uuid], &[Uuid]) = match table {
+        let shown = [acme.organization];
+        let (user, slug): (&[OrgId], &[OrgId]) = match table {
             "organizations" => (&shown, &shown),
             "members" => (&shown, &[]),
             _ => (&[], &[]),
@@ -198,8 +198,8 @@ async fn a_write_without_its_tenant_touches_no_row_of_another() {
         let mut transaction = serving.begin().await.unwrap();
         enter(&mut transaction, acme.organization).await;
         let refused = transaction.execute(AssertSqlSafe(insertion.clone())).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code()).map(|code| code.to_string());
-        assert_eq!(code.as_deref(), Some("42501"), "{insertion}: {refused}");
+        let refused = refused.into_database_error().unwrap();
+        assert_eq!(refused.code().as_deref(), Some("42501"), "{insertion}: {refused}");
         transaction.rollback().await.unwrap();
         // The row itself is a good one: its own tenant may write it.
         let mut transaction = serving.begin().await.unwrap();

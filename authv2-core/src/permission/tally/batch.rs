@@ -67,3 +67,10 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+impl Batch<'_> {
+    pub(super) fn take_all(&mut self) -> Pending {
+        std::mem::take(&mut self.left)
+    }
+}

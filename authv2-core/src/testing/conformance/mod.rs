@@ -30,6 +30,7 @@ mod account;
 mod act;
 mod audit;
 mod changes;
+mod departure;
 mod deployment;
 mod hang_up;
 mod hang_up_tenancy;
@@ -135,7 +136,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 21] = [
+    let rooms: [&[Case]; 22] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -153,6 +154,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         text::CASES,
         organization::CASES,
         member::CASES,
+        departure::CASES,
         role::CASES,
         usage::CASES,
         isolation::CASES,

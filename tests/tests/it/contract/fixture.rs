@@ -43,9 +43,20 @@ impl Store {
                 (settings.store(database.url()), Some(database))
             }
         };
-        let server = settings.start().unwrap();
-        let api = Api::new(server.url()).unwrap();
-        Deployment { server, api, _database: database }
+        Deployment::start(settings, database)
+    }
+
+    /// The same with SQLite in memory, and with PostgreSQL as the role that production wants: row-level security binds
+    /// it, so that what works here works under it.
+    pub(crate) async fn deploy_confined(self, settings: Settings) -> Deployment {
+        match self {
+            Self::Sqlite => Deployment::start(settings.store("sqlite::memory:"), None),
+            Self::Postgres => {
+                let database = Postgres::shared().fresh_database().await.unwrap();
+                let settings = settings.store(database.runtime_url()).with("AUTHV2_STORE__MIGRATE_URL", database.url());
+                Deployment::start(settings, Some(database))
+            }
+        }
     }
 }
 
@@ -55,6 +66,12 @@ pub(crate) async fn start(settings: Settings) -> Deployment {
 }
 
 impl Deployment {
+    fn start(settings: Settings, database: Option<Database>) -> Self {
+        let server = settings.start().unwrap();
+        let api = Api::new(server.url()).unwrap();
+        Self { server, api, _database: database }
+    }
+
     /// A client that calls from 127.0.`third`.`fourth`: a network of its own.
     pub(crate) fn from(&self, third: u8, fourth: u8) -> Api {
         Api::from_address(self.server.url(), Ipv4Addr::new(127, 0, third, fourth)).unwrap()

@@ -1,22 +1,36 @@
 //! The HTTP contract, checked call by call against the quickstart over loopback.
 
 mod accounts;
+mod conditions;
+mod consistency;
 mod cookies;
 mod cors;
 mod credentials;
+mod decisions;
+mod escalation;
 mod fixture;
+mod hammer;
 mod hang_up;
+mod isolation;
 mod load;
+mod members;
 mod metadata;
 mod nodes;
+mod organizations;
+mod owners;
 mod passwords;
 mod proxy;
 mod refresh;
 mod requests;
+mod roles;
 mod secrecy;
+mod service_accounts;
 mod sessions;
 mod settings;
 mod spelling;
+mod stores;
+mod switch;
+mod tenancy;
 mod throttling;
 mod throttling_wide;
 mod timing;

@@ -1,0 +1,354 @@
+//! No tenant learns of another: every call that takes an id answers alike for another tenant's and for a random one.
+//!
+//! The calls come from the served OpenAPI document. One that this file cannot fill in fails the test: a new call has
+//! to be told what its parameters name and what a plausible body is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use authv2_tests::client::Answer;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    fixture::{PASSWORD, Store, get, is_live, on_each_store},
+    tenancy::{Organization, Person, allow, assert_not_found, deploy, held, held_at, sign_in_to},
+};
+
+on_each_store!(every_call_with_an_id_answers_alike_for_a_foreign_and_a_random_one, names_in_bodies_tell_no_more,);
+
+/// What a path parameter names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Names {
+    Organization,
+    Member,
+    ServiceAccount,
+    Role,
+    ResourceType,
+    Session,
+}
+
+/// One thing of each kind, by name.
+type Things = BTreeMap<Names, String>;
+
+/// One call of the contract with a parameter in its path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Call {
+    path: String,
+    method: String,
+}
+
+impl Call {
+    /// Its parameters, in order, and what each names.
+    fn parameters(&self) -> Vec<(&str, Names)> {
+        let segments: Vec<&str> = self.path.split('/').collect();
+        let before = |at: usize| segments.get(at.wrapping_sub(1)).copied().unwrap_or_default();
+        let named = segments.iter().enumerate().filter(|(_, segment)| segment.contains('{'));
+        named
+            .map(|(at, segment)| {
+                let names = match (before(at), *segment) {
+                    ("orgs", "{org}") => Names::Organization,
+                    ("members", "{user_id}") => Names::Member,
+                    ("service-accounts", "{id}") => Names::ServiceAccount,
+                    ("roles", "{name}") => Names::Role,
+                    ("resource-types", "{type}") => Names::ResourceType,
+                    ("sessions", "{id}") => Names::Session,
+                    (parent, parameter) => panic!("what does {parent}/{parameter} of {self:?} name?"),
+                };
+                (*segment, names)
+            })
+            .collect()
+    }
+
+    fn filled(&self, things: &Things) -> String {
+        self.parameters()
+            .into_iter()
+            .fold(self.path.clone(), |path, (segment, names)| path.replacen(segment, &things[&names], 1))
+    }
+
+    /// A body that the call would take.
+    fn body(&self) -> Option<Value> {
+        let role = json!({"inherits": [], "grants": [allow("orders:read")]});
+        let rest = self.path.strip_prefix("/auth/orgs/{org}").unwrap_or(&self.path);
+        match (&*self.method, rest) {
+            ("get" | "delete", _) => None,
+            ("patch", "") => Some(json!({"name": "Acme"})),
+            ("post", "/stores") => Some(json!({"slug": "another", "name": "Another"})),
+            ("post", "/members") => Some(json!({"email": "nobody@example.org", "roles": []})),
+            ("post", "/service-accounts") => Some(json!({"name": "another", "roles": []})),
+            ("put", "/members/{user_id}/roles" | "/service-accounts/{id}/roles") => {
+                Some(json!({"roles": [held("member")]}))
+            }
+            ("put", "/roles/{name}") | ("post", "/roles/{name}/impact") => Some(role),
+            ("put", "/resource-types/{type}") => Some(json!({"attributes": {"amount": "long"}})),
+            _ => panic!("what does {self:?} take?"),
+        }
+    }
+
+    /// Whether what this parameter names need not be there: it is made, or only thought of.
+    fn makes(&self, names: Names) -> bool {
+        let rest = self.path.strip_prefix("/auth/orgs/{org}").unwrap_or(&self.path);
+        match (&*self.method, rest) {
+            ("put", "/roles/{name}") | ("post", "/roles/{name}/impact") => names == Names::Role,
+            ("put", "/resource-types/{type}") => names == Names::ResourceType,
+            _ => false,
+        }
+    }
+
+    async fn send(&self, person: &Person, things: &Things) -> Answer {
+        let method = Method::from_bytes(self.method.to_uppercase().as_bytes()).unwrap();
+        person.call(method, &self.filled(things), self.body().as_ref()).await
+    }
+}
+
+/// Every call of the served document whose path has a parameter.
+async fn calls(person: &Person) -> BTreeSet<Call> {
+    let document = get(&person.api, "/openapi.json", "").await.json;
+    let mut found = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys().filter(|_| path.contains('{')) {
+            if ["get", "post", "put", "patch", "delete", "head", "options"].contains(&&**method) {
+                found.insert(Call { path: path.clone(), method: method.clone() });
+            }
+        }
+    }
+    found
+}
+
+/// A tenant with one thing of each kind, all held by the person or role that the walk names.
+struct Tenant {
+    organization: Organization,
+    things: Things,
+}
+
+impl Tenant {
+    async fn found(api: &authv2_tests::client::Api, name: &str) -> Self {
+        let organization = Organization::found(api, name, &format!("owner-of-{name}")).await;
+        let (role, resource_type) = (format!("role-of-{name}"), format!("type-of-{name}"));
+        let store = organization.store("north").await;
+        organization.role(&role, json!([allow("orders:read")])).await;
+        let path = organization.path(&format!("/resource-types/{resource_type}"));
+        let declared = organization.owner.put(&path, json!({"attributes": {"amount": "long"}})).await;
+        assert_eq!(declared.status, 201, "{}", declared.text);
+        let roles = json!([held(&role), held_at(&role, &store)]);
+        let member = organization.member(&format!("member-of-{name}"), roles.clone()).await;
+        let account = organization.service_account("robot", roles).await;
+        let things = Things::from([
+            (Names::Organization, organization.slug.clone()),
+            (Names::Member, member.id.clone()),
+            (Names::ServiceAccount, account),
+            (Names::Role, role),
+            (Names::ResourceType, resource_type),
+            // Another one of the owner's own.
+            (Names::Session, organization.owner.at(name).await.tokens.session),
+        ]);
+        Self { organization, things }
+    }
+
+    /// All that its owner sees of it.
+    async fn state(&self) -> Vec<Value> {
+        let mut state = Vec::new();
+        for rest in ["", "/stores", "/members", "/service-accounts", "/roles", "/resource-types"] {
+            let answer = self.organization.owner.get(&self.organization.path(rest)).await;
+            assert_eq!(answer.status, 200, "{rest}: {}", answer.text);
+            state.push(answer.json);
+        }
+        state
+    }
+}
+
+/// Names of nothing, of the same forms as the real ones.
+fn random() -> Things {
+    let id = || uuid::Uuid::now_v7().to_string();
+    Things::from([
+        (Names::Organization, "nobodys-own".to_owned()),
+        (Names::Member, id()),
+        (Names::ServiceAccount, id()),
+        (Names::Role, "role-of-nobody".to_owned()),
+        (Names::ResourceType, "type-of-nobody".to_owned()),
+        (Names::Session, id()),
+    ])
+}
+
+async fn every_call_with_an_id_answers_alike_for_a_foreign_and_a_random_one(store: Store) {
+    let deployment = deploy(store).await;
+    let api = &deployment.api;
+    let (own, foreign) = (Tenant::found(api, "acme").await, Tenant::found(api, "globex").await);
+    let calls = calls(&own.organization.owner).await;
+    assert_all_there(&calls);
+    let before = foreign.state().await;
+    let owner = &own.organization.owner;
+    // In its organization, in none, and by cookie or bearer all the same: two sessions will do.
+    let nowhere = Person::sign_in(api, &owner.email, json!({})).await;
+    for person in [owner, &nowhere] {
+        for call in &calls {
+            each_parameter(call, person, &own, &foreign).await;
+        }
+    }
+    assert_eq!(foreign.state().await, before, "something of the other tenant changed");
+    assert!(is_live(api, &foreign.organization.owner.tokens.access).await);
+    own_things_are_found(&calls, &own).await;
+}
+
+/// The contract's calls: a document that leaves them out would prove nothing.
+fn assert_all_there(calls: &BTreeSet<Call>) {
+    for (path, methods) in [
+        ("", "get patch delete"),
+        ("/stores", "get post"),
+        ("/members", "get post"),
+        ("/members/{user_id}/roles", "put"),
+        ("/members/{user_id}", "delete"),
+        ("/roles", "get"),
+        ("/roles/{name}", "get put delete"),
+        ("/roles/{name}/impact", "post"),
+        ("/resource-types/{type}", "get put"),
+        ("/service-accounts", "get post"),
+        ("/service-accounts/{id}/roles", "put"),
+        ("/service-accounts/{id}", "delete"),
+    ] {
+        for method in methods.split(' ') {
+            let call = Call { path: format!("/auth/orgs/{{org}}{path}"), method: method.to_owned() };
+            assert!(calls.contains(&call), "{call:?} is not in the document");
+        }
+    }
+}
+
+/// Puts another tenant's name, a random one and nonsense into each parameter in turn.
+async fn each_parameter(call: &Call, person: &Person, own: &Tenant, foreign: &Tenant) {
+    for (_, names) in call.parameters() {
+        let with = |name: &str| {
+            let mut things = own.things.clone();
+            things.insert(names, name.to_owned());
+            things
+        };
+        let random = random();
+        let mut tried = vec![with(&foreign.things[&names]), with(&random[&names])];
+        if names == Names::Organization {
+            // By its id too, and with all that is the other's beside it.
+            tried.push(with(&foreign.organization.id));
+            tried.push(with(&uuid::Uuid::now_v7().to_string()));
+            tried.push(foreign.things.clone());
+            tried.push(random);
+        } else if !call.makes(names) {
+            tried.extend(["nonsense", "%00", "..%2f..", "*"].map(with));
+        }
+        let mut answers = Vec::new();
+        for things in &tried {
+            let answer = call.send(person, things).await;
+            let told = format!("{call:?} with {things:?}: {}", answer.text);
+            if call.makes(names) {
+                assert!([200, 201].contains(&answer.status), "{told}");
+                unmake(person, own, names, &things[&names]).await;
+                answers.push((told, answer.status, String::new(), Vec::new()));
+            } else {
+                assert_eq!(answer.status, 404, "{told}");
+                assert_not_found(&answer);
+                let text = answer.text.replace(answer.string("/request_id"), "");
+                let mut fields: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+                fields.sort_unstable();
+                answers.push((told, answer.status, text, fields));
+            }
+        }
+        let (first, status, text, fields) = &answers[0];
+        for (told, other_status, other_text, other_fields) in &answers {
+            assert_eq!((status, text, fields), (other_status, other_text, other_fields), "{first}\n{told}");
+        }
+    }
+}
+
+/// Takes away what a call has made in one's own tenant, so that the next one makes it again.
+async fn unmake(person: &Person, own: &Tenant, names: Names, name: &str) {
+    if names == Names::Role {
+        person.delete(&own.organization.path(&format!("/roles/{name}"))).await;
+    }
+}
+
+/// The same calls find what is one's own: else all of the above might be a 404 for want of the route.
+async fn own_things_are_found(calls: &BTreeSet<Call>, own: &Tenant) {
+    let mut in_order: Vec<&Call> = calls.iter().collect();
+    // What removes something comes last, and the organization at the very end.
+    in_order.sort_by_key(|call| (call.method == "delete", std::cmp::Reverse(call.path.len())));
+    for call in in_order {
+        let answer = call.send(&own.organization.owner, &own.things).await;
+        // A member to add is the only one that is not there, and a role in use stays.
+        let absent = answer.code() == "user_not_found" || answer.code() == "role_in_use";
+        assert!((200..300).contains(&answer.status) || absent, "{call:?}: {} {}", answer.status, answer.text);
+    }
+}
+
+/// Names of another tenant inside a body: whatever is said of them is said of random ones too.
+async fn names_in_bodies_tell_no_more(store: Store) {
+    let deployment = deploy(store).await;
+    let api = &deployment.api;
+    let (own, foreign) = (Tenant::found(api, "acme").await, Tenant::found(api, "globex").await);
+    let east = foreign.organization.store("east").await;
+    let owner = &own.organization.owner;
+    let accomplice = Person::new(api, "accomplice").await;
+    let (role, nobody) = (&*foreign.things[&Names::Role], uuid::Uuid::now_v7().to_string());
+    let member = own.organization.path(&format!("/members/{}/roles", own.things[&Names::Member]));
+    let account = own.organization.path(&format!("/service-accounts/{}/roles", own.things[&Names::ServiceAccount]));
+    let new_role = own.organization.path("/roles/new");
+    let add = |roles: Value| json!({"user_id": accomplice.id, "roles": roles});
+    for (given, random) in [(role, "role-of-nobody"), (&*east, &*nobody), ("east", "west")] {
+        let assigned = |name: &str| if given == role { held(name) } else { held_at("member", name) };
+        for name in [given, random] {
+            for answer in [
+                owner.post(&own.organization.path("/members"), add(json!([assigned(name)]))).await,
+                owner.put(&member, json!({"roles": [assigned(name)]})).await,
+                owner.put(&account, json!({"roles": [assigned(name)]})).await,
+                owner
+                    .post(&own.organization.path("/service-accounts"), json!({"name": "x", "roles": [assigned(name)]}))
+                    .await,
+            ] {
+                assert_eq!(answer.status, 422, "{name}: {}", answer.text);
+            }
+        }
+        let alike = |name: &'_ str| json!({"roles": [assigned(name)]});
+        assert_alike(&owner.put(&member, alike(given)).await, given, &owner.put(&member, alike(random)).await, random);
+        assert_alike(
+            &owner.put(&account, alike(given)).await,
+            given,
+            &owner.put(&account, alike(random)).await,
+            random,
+        );
+    }
+    let inherits = |name: &str| json!({"inherits": [name], "grants": []});
+    let (theirs, nobodys) = (inherits(role), inherits("role-of-nobody"));
+    assert_alike(&owner.put(&new_role, theirs).await, role, &owner.put(&new_role, nobodys).await, "role-of-nobody");
+
+    let (globex, id) = (&foreign.organization, foreign.organization.id.as_str());
+    for (given, random, place) in [
+        (&*globex.slug, "nobodys-own", "organization"),
+        (id, &*nobody, "organization"),
+        (&*east, &*nobody, "store"),
+        ("east", "west", "store"),
+    ] {
+        let naming = |name: &str| match place {
+            "store" => json!({"organization": "acme", "store": name}),
+            _ => json!({"organization": name}),
+        };
+        let switched = |name: &str| owner.post("/auth/session/switch", naming(name));
+        assert_alike(&switched(given).await, given, &switched(random).await, random);
+        let signed_in = |name: &str| {
+            let place = naming(name);
+            async { sign_in_to(api, &owner.email, PASSWORD, place).await }
+        };
+        assert_alike(&signed_in(given).await, given, &signed_in(random).await, random);
+    }
+    for (given, random) in [(&*east, &*nobody), ("east", "west")] {
+        let check = |name: &str| owner.post("/auth/permissions/check", json!({"permission": "a:b", "store": name}));
+        assert_alike(&check(given).await, given, &check(random).await, random);
+    }
+}
+
+/// The same answer to both, but for the request's id and the name that was sent.
+#[track_caller]
+fn assert_alike(one: &Answer, given: &str, other: &Answer, random: &str) {
+    let plain = |answer: &Answer, name: &str| {
+        let text = match answer.string("/request_id") {
+            "" => answer.text.clone(),
+            id => answer.text.replace(id, ""),
+        };
+        (answer.status, text.replace(name, "NAME"))
+    };
+    assert_eq!(plain(one, given), plain(other, random));
+}
