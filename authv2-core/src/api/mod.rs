@@ -14,6 +14,8 @@ mod openapi;
 mod organizations;
 mod problem;
 mod query;
+mod resource_types;
+mod roles;
 mod routes;
 mod service_accounts;
 mod sessions;

@@ -12,7 +12,7 @@ use utoipa::{
 use super::{
     accounts, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
-    service_accounts, sessions,
+    resource_types, roles, service_accounts, sessions,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,14 @@ use super::{
         service_accounts::list,
         service_accounts::assign,
         service_accounts::delete,
+        roles::put,
+        roles::list,
+        roles::read,
+        roles::delete,
+        roles::impact,
+        resource_types::put,
+        resource_types::list,
+        resource_types::read,
         decisions::check,
         decisions::check_many,
         metadata::jwks,

@@ -6,7 +6,7 @@ use super::{
     accounts,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, members, metadata, organizations, service_accounts, sessions,
+    decisions, health, members, metadata, organizations, resource_types, roles, service_accounts, sessions,
 };
 use crate::error::Result;
 
@@ -74,6 +74,14 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/service-accounts", SignedIn, Nothing, service_accounts::list),
         route!(PUT "/auth/orgs/{org}/service-accounts/{id}/roles", SignedIn, Json, service_accounts::assign),
         route!(DELETE "/auth/orgs/{org}/service-accounts/{id}", SignedIn, Nothing, service_accounts::delete),
+        route!(PUT "/auth/orgs/{org}/roles/{name}", SignedIn, Json, roles::put),
+        route!(GET "/auth/orgs/{org}/roles", SignedIn, Nothing, roles::list),
+        route!(GET "/auth/orgs/{org}/roles/{name}", SignedIn, Nothing, roles::read),
+        route!(DELETE "/auth/orgs/{org}/roles/{name}", SignedIn, Nothing, roles::delete),
+        route!(POST "/auth/orgs/{org}/roles/{name}/impact", SignedIn, Json, roles::impact),
+        route!(PUT "/auth/orgs/{org}/resource-types/{type}", SignedIn, Json, resource_types::put),
+        route!(GET "/auth/orgs/{org}/resource-types", SignedIn, Nothing, resource_types::list),
+        route!(GET "/auth/orgs/{org}/resource-types/{type}", SignedIn, Nothing, resource_types::read),
         route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),

@@ -15,6 +15,7 @@ mod login;
 mod members;
 mod organizations;
 mod requirement;
+mod roles;
 mod tenancy;
 mod tenant;
 mod throttle;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     members::{Candidate, WantedRole, no_member},
+    roles::{Put, no_role, require_seeing_impact},
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };

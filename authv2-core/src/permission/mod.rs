@@ -10,13 +10,14 @@ mod followed;
 mod impact;
 mod model;
 mod name;
+mod others;
 mod question;
-mod reach;
 mod revision;
 mod rights;
 mod role;
 mod service;
 mod snapshot;
+mod sum;
 mod tally;
 
 pub(crate) use self::snapshot::{Atom, GrantId, Judged};

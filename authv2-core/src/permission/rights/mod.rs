@@ -27,7 +27,7 @@ pub use self::owner::{has_owner, is_owner};
 use super::{
     model::Model,
     name::Pattern,
-    reach::{Atom, Sum, roles_at},
+    sum::{Atom, Sum, roles_at},
 };
 use crate::{
     id::{MemberId, RoleId, StoreId},

@@ -65,12 +65,12 @@ impl Term<'_> {
 /// The allows and denies that meet at an atom. In its normal form an allow or deny that waits for nothing stands
 /// alone, and where nothing is ever allowed there is nothing at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Reach<'m> {
+pub(super) struct Terms<'m> {
     allows: BTreeSet<Term<'m>>,
     denies: BTreeSet<Option<&'m str>>,
 }
 
-impl<'m> Reach<'m> {
+impl<'m> Terms<'m> {
     fn normal(mut self) -> Self {
         if self.denies.contains(&None) || self.allows.is_empty() {
             return Self::default();
@@ -91,7 +91,7 @@ impl<'m> Reach<'m> {
 #[derive(Debug, Clone)]
 pub(super) struct Sum<'m> {
     assigned: BTreeSet<RoleId>,
-    grants: BTreeMap<Atom<'m>, Reach<'m>>,
+    grants: BTreeMap<Atom<'m>, Terms<'m>>,
     may_do_everything: bool,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn roles_at(assignments: &[Assignment], place: Option<StoreId>) -> BT
 impl<'m> Sum<'m> {
     /// Adds up roles. Those that are not in the model give nothing.
     pub(super) fn of(model: &'m Model, assigned: BTreeSet<RoleId>) -> Self {
-        let mut grants: BTreeMap<Atom<'m>, Reach<'m>> = BTreeMap::new();
+        let mut grants: BTreeMap<Atom<'m>, Terms<'m>> = BTreeMap::new();
         let mut seen = HashSet::new();
         let mut denies = false;
         for role in assigned.iter().flat_map(|role| model.closure(*role)).filter(|role| seen.insert(role.id)) {
@@ -172,17 +172,17 @@ impl<'m> Sum<'m> {
         new.allows.into_iter().filter(|term| !had(term)).collect()
     }
 
-    fn at(&self, atom: Atom<'m>) -> Reach<'m> {
-        let mut reach = Reach::default();
+    fn at(&self, atom: Atom<'m>) -> Terms<'m> {
+        let mut terms = Terms::default();
         let mut next = Some(atom);
         while let Some(atom) = next {
             if let Some(there) = self.grants.get(&atom) {
-                reach.allows.extend(&there.allows);
-                reach.denies.extend(&there.denies);
+                terms.allows.extend(&there.allows);
+                terms.denies.extend(&there.denies);
             }
             next = atom.wider();
         }
-        reach.normal()
+        terms.normal()
     }
 }
 
