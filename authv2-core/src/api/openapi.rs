@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, health, metadata,
+    accounts, authzen, health, metadata,
     problem::{self, Problem},
     sessions,
 };
@@ -37,6 +37,12 @@ use super::{
         sessions::revoke,
         metadata::jwks,
         metadata::authorization_server,
+        authzen::evaluate,
+        authzen::evaluate_many,
+        authzen::search_subject,
+        authzen::search_resource,
+        authzen::search_action,
+        authzen::configuration,
         metadata::openapi,
         health::live,
         health::ready,

@@ -5,11 +5,13 @@
 
 mod account;
 mod authenticate;
+mod authzen;
 mod background;
 mod builder;
 mod cookies;
 mod credentials;
 mod csrf;
+mod directory;
 mod foundation;
 mod login;
 mod requirement;
@@ -20,9 +22,11 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
     builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
+    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
@@ -57,6 +61,8 @@ struct Inner {
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,
+    permissions: crate::permission::PermissionService,
+    directory: Option<Arc<dyn ResourceDirectory>>,
 }
 
 impl AuthenticationService {
@@ -112,6 +118,12 @@ impl AuthenticationService {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Roles, rights and decisions.
+    #[must_use]
+    pub fn permissions(&self) -> &crate::permission::PermissionService {
+        &self.0.permissions
     }
 
     pub(crate) fn cookies(&self) -> CookieStyle {
