@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 
+#[allow(clippy::needless_pass_by_value, reason = "callers write the body in place")]
 fn request(body: Value) -> Request {
     Request::parse(&Bytes::from(body.to_string())).unwrap()
 }
