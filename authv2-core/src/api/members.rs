@@ -78,7 +78,7 @@ pub(super) struct MembersResponse {
 
 /// Add a member
 ///
-/// Needs `members:create` where the roles are held, and whatever they give. Answers to writes carry the header
+/// Needs `members:create`, and whatever the roles give. Answers to writes carry the header
 /// `X-Authv2-Revision`: a request that sends it back is decided on data at least that new.
 #[utoipa::path(post, path = "/auth/orgs/{org}/members", tag = "members", request_body = AddMemberRequest,
     params(("org" = String, Path, description = "The organization's slug or id")),
@@ -93,7 +93,7 @@ pub(super) struct MembersResponse {
 ))]
 pub(super) async fn add(call: Call<'_>) -> Result<Reply> {
     let standing = call.standing().await?;
-    call.auth.require_adding(&standing).await?;
+    standing.require(&permission!("members:create"))?;
     let mut fields = call.fields()?;
     let candidate = candidate(&mut fields);
     let wanted = wanted_roles(&mut fields);

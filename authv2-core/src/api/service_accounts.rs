@@ -13,6 +13,7 @@ use crate::{
     authentication::{Candidate, no_member},
     error::Result,
     organization::{RoleAssignment, ServiceAccount},
+    permission,
     store::{MemberKind, MemberRecord},
 };
 
@@ -43,8 +44,8 @@ pub(super) struct ServiceAccountsResponse {
 
 /// Make a service account
 ///
-/// A member that is no person, owns API keys and outlives its maker. Needs `members:create` where the roles are held,
-/// and whatever they give.
+/// A member that is no person, owns API keys and outlives its maker. Needs `members:create`, and whatever the roles
+/// give.
 #[utoipa::path(post, path = "/auth/orgs/{org}/service-accounts", tag = "members",
     request_body = CreateServiceAccountRequest,
     params(("org" = String, Path, description = "The organization's slug or id")),
@@ -57,7 +58,7 @@ pub(super) struct ServiceAccountsResponse {
 ))]
 pub(super) async fn create(call: Call<'_>) -> Result<Reply> {
     let standing = call.standing().await?;
-    call.auth.require_adding(&standing).await?;
+    standing.require(&permission!("members:create"))?;
     let mut fields = call.fields()?;
     let name = fields.string("name");
     let wanted = members::wanted_roles(&mut fields);

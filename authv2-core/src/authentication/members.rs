@@ -67,6 +67,10 @@ impl AuthenticationService {
                 None => found.insert(self.newcomer(standing, candidate, origin).await?),
             };
             let new = NewMember { roles, ..new.clone() };
+            // Judged as one who joins, a member would be judged by roles that it does not hold.
+            if self.0.store.member(basis.at.organization, new.id).await?.is_some() {
+                return Err(already_a_member());
+            }
             let act = standing.act(action, origin).on(new.id);
             let judged = judge_assignment(&basis.model, basis.author(), new.id, &[], &new.roles, &basis.owners);
             if let Err(refusal) = judged {
@@ -78,7 +82,7 @@ impl AuthenticationService {
             };
             return match joined {
                 Joined::New(record) => Ok(self.shown(&basis, record, revision)),
-                Joined::Already => Err(Error::new(Code::AlreadyAMember, "assign roles to it instead")),
+                Joined::Already => Err(already_a_member()),
             };
         }
     }
@@ -190,31 +194,19 @@ impl AuthenticationService {
         }
     }
 
-    /// Goes on only if the caller may add members, be it at one store alone. Where exactly it may, is judged with the
+    /// Goes on only if the caller may assign roles, be it at one store alone. Where exactly it may, is judged with the
     /// roles.
     ///
     /// # Errors
     /// [`Code::PermissionDenied`], [`Code::StepUpRequired`], or an outage.
-    pub(crate) async fn require_adding(&self, standing: &Standing) -> Result<()> {
-        self.require_somewhere(standing, &CREATE).await
-    }
-
-    /// Goes on only if the caller may assign roles, be it at one store alone.
-    ///
-    /// # Errors
-    /// As [`require_adding`](Self::require_adding).
     pub(crate) async fn require_assigning(&self, standing: &Standing) -> Result<()> {
-        self.require_somewhere(standing, &UPDATE).await
-    }
-
-    async fn require_somewhere(&self, standing: &Standing, permission: &Permission) -> Result<()> {
-        let mut decision = standing.decide(permission, standing.bound_to);
+        let mut decision = standing.decide(&UPDATE, standing.bound_to);
         if decision == Decision::Denied && standing.bound_to.is_none() {
             let held = self.0.store.access(standing.organization.id, standing.member()).await?;
             let stores: BTreeSet<StoreId> =
                 held.iter().flat_map(|held| &held.roles).filter_map(|assignment| assignment.store).collect();
             for store in stores {
-                match standing.decide(permission, Some(store)) {
+                match standing.decide(&UPDATE, Some(store)) {
                     Decision::Allowed => return Ok(()),
                     Decision::Denied => {}
                     step_up @ Decision::StepUp(_) => decision = step_up,
@@ -265,6 +257,10 @@ pub(crate) fn no_member() -> Error {
     Error::new(Code::NotFound, "there is no such member")
 }
 
+fn already_a_member() -> Error {
+    Error::new(Code::AlreadyAMember, "assign roles to it instead")
+}
+
 /// The roles that a request names, each once and in order; or every name that nobody knows.
 fn resolve(model: &Model, wanted: &[WantedRole]) -> Result<Vec<Assignment>> {
     let (mut roles, mut problems) = (BTreeSet::new(), Vec::new());
@@ -284,13 +280,9 @@ fn resolve(model: &Model, wanted: &[WantedRole]) -> Result<Vec<Assignment>> {
     if problems.is_empty() { Ok(roles.into_iter().collect()) } else { Err(Error::invalid(problems)) }
 }
 
-/// Where these roles are held; at the organization, if there are none.
+/// Where whoever holds these roles joins: the organization, and the stores where they are held.
 fn places(roles: &[Assignment]) -> BTreeSet<Option<StoreId>> {
-    let mut places: BTreeSet<_> = roles.iter().map(|assignment| assignment.store).collect();
-    if places.is_empty() {
-        places.insert(None);
-    }
-    places
+    roles.iter().map(|assignment| assignment.store).chain([None]).collect()
 }
 
 /// Where something changes.

@@ -162,8 +162,7 @@ mod tests {
             role: role.map(str::to_owned),
             count,
         };
-        let expected =
-            [denied("invoices:void", Some("clerk"), 2), denied("*", None, 1), denied("orders:*", None, 1)];
+        let expected = [denied("invoices:void", Some("clerk"), 2), denied("*", None, 1), denied("orders:*", None, 1)];
         assert_eq!(analytics.most_denied, expected);
         let unused: Vec<_> = analytics
             .never_used_grants

@@ -164,6 +164,21 @@ impl Caches {
         self.organizations.remove_if(&outdated.id(), |there| is(there, outdated));
     }
 
+    /// Applies a change that was read from the store, unless it was applied already: this node's own are there too.
+    pub(super) fn hear(&self, change: &Change) {
+        match *change {
+            Change::OrganizationChanged { organization, revision }
+            | Change::MemberChanged { organization, revision, .. }
+                if self.has_reached(organization, revision) => {}
+            _ => self.apply(change),
+        }
+    }
+
+    /// Forgets a member: the next one to ask reads it anew.
+    pub(super) fn forget_any_member(&self, organization: OrgId, id: MemberId) {
+        self.members.remove(&(organization, id));
+    }
+
     /// Forgets exactly this reading of a member.
     pub(super) fn forget_member(&self, outdated: &Arc<Member>) {
         self.members.remove_if(&(outdated.organization, outdated.id), |there| is(there, outdated));

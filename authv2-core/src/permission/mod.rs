@@ -10,6 +10,7 @@ mod followed;
 mod impact;
 mod model;
 mod name;
+mod others;
 mod question;
 mod revision;
 mod rights;

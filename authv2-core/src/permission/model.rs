@@ -213,10 +213,7 @@ impl TryFrom<RoleBook> for Model {
         let names: HashMap<RoleId, &str> = book.roles.iter().map(|role| (role.id, role.name.as_str())).collect();
         let mut parents: HashMap<RoleId, BTreeSet<&str>> = HashMap::new();
         for (heir, parent) in &book.inherits {
-            // A parent that came after the roles were read: the organization's revision tells that it changed.
-            let Some(name) = names.get(parent) else {
-                return Err(StoreError::unavailable("the roles changed meanwhile"));
-            };
+            let Some(name) = names.get(parent) else { return Err(StoreError::corrupt("a role without its parent")) };
             parents.entry(*heir).or_default().insert(name);
         }
         let mut roles = Vec::with_capacity(book.roles.len());

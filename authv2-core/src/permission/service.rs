@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     access::Access,
     cache::{Caches, Member, Missing, Organization},
+    others::Others,
     revision::Tokens,
     snapshot::Snapshot,
     tally::Tally,
@@ -38,6 +39,7 @@ struct Inner {
     caches: Arc<Caches>,
     tally: Arc<Tally>,
     tokens: Tokens,
+    others: Others,
 }
 
 impl PermissionService {
@@ -52,7 +54,7 @@ impl PermissionService {
         let caches = Arc::new(Caches::new(Arc::clone(&store), config.cache_bytes));
         feed.listen(Arc::clone(&caches) as _);
         let tally = Arc::new(Tally::new(config.audit_denials_per_minute));
-        Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key) }))
+        Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key), others: Others::new() }))
     }
 
     /// The organization's roles, compiled; `None` if there is no such organization.
@@ -73,13 +75,27 @@ impl PermissionService {
     /// # Errors
     /// The store's: an outage is not a denial.
     pub async fn access(&self, organization: OrgId, member: MemberId) -> Result<Option<Access>, StoreError> {
-        let Inner { caches, tally, .. } = &*self.0;
+        let Inner { caches, tally, others, .. } = &*self.0;
         tally.visit();
+        if others.is_stale() {
+            // What others changed meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
+            caches.forget(organization);
+            caches.forget_any_member(organization, member);
+        }
         let found = match caches.at_hand(organization, member) {
             Some(found) => Some(found),
             None => self.read(organization, member).await?,
         };
         Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
+    }
+
+    /// Looks for what other nodes and processes changed. To be called once a second.
+    ///
+    /// # Errors
+    /// The store's. After five seconds of them what is at hand is not decided on anymore.
+    pub(crate) async fn look_around(&self) -> Result<(), StoreError> {
+        let Inner { store, clock, caches, others, .. } = &*self.0;
+        others.look(store, clock.now(), caches).await
     }
 
     /// Brings together what is not at hand yet, or not in this constellation.

@@ -198,8 +198,8 @@ async fn a_write_without_its_tenant_touches_no_row_of_another() {
         let mut transaction = serving.begin().await.unwrap();
         enter(&mut transaction, acme.organization).await;
         let refused = transaction.execute(AssertSqlSafe(insertion.clone())).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code()).map(|code| code.to_string());
-        assert_eq!(code.as_deref(), Some("42501"), "{insertion}: {refused}");
+        let refused = refused.into_database_error().unwrap();
+        assert_eq!(refused.code().as_deref(), Some("42501"), "{insertion}: {refused}");
         transaction.rollback().await.unwrap();
         // The row itself is a good one: its own tenant may write it.
         let mut transaction = serving.begin().await.unwrap();

@@ -47,10 +47,10 @@ pub struct ResourceTypeRecord {
     pub attributes: String,
 }
 
-/// Everything that an organization's decisions are compiled from, read at one revision or a later one.
+/// Everything that an organization's decisions are compiled from, as it was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleBook {
-    /// The organization; its revision was read before the rest.
+    /// The organization.
     pub organization: OrganizationRecord,
     /// All roles.
     pub roles: Vec<RoleRecord>,

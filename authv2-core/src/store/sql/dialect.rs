@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ. All other SQL is the same text for both.
 
-use super::{refresh, session};
+use super::{refresh, session, upkeep};
 
 /// A database that this store speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Texts {
     pub(super) keep_organization: &'static str,
     /// Locks the rows of all users in an organization, in the order of their ids.
     pub(super) lock_users_of: Option<&'static str>,
+    /// Removes counters that mean nothing anymore.
+    pub(super) purge_counters: &'static str,
     /// Reads a refresh token and keeps its session's row.
     pub(super) presented: &'static str,
 }
@@ -151,6 +153,7 @@ impl Dialect {
                 keep_user: "SELECT id FROM users WHERE id = $1",
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
                 lock_users_of: None,
+                purge_counters: upkeep::PURGE_COUNTERS,
                 presented: refresh::PRESENTED,
             },
             #[cfg(feature = "postgres")]
@@ -163,6 +166,7 @@ impl Dialect {
                     "SELECT count(*) FROM (SELECT id FROM users
                         WHERE id IN (SELECT user_id FROM members WHERE org_id = $1) ORDER BY id FOR UPDATE) locked",
                 ),
+                purge_counters: upkeep::PURGE_FREE_COUNTERS,
                 presented: refresh::PRESENTED_AND_LOCKED,
             },
         }

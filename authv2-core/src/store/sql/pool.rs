@@ -91,17 +91,44 @@ macro_rules! read_within {
                 }
                 #[cfg(feature = "postgres")]
                 $crate::store::sql::pool::Readers::Postgres(pool) => {
-                    async {
-                        let mut transaction = pool.begin_with($scope.begin()).await?;
-                        let $conn = &mut *transaction;
-                        let answer = $query.await?;
-                        transaction.commit().await?;
-                        Ok::<_, sqlx::Error>(answer)
-                    }
-                    .await
+                    $crate::store::sql::pool::in_transaction!(pool, $scope.begin(), $conn => $query)
                 }
             }
         )
+    };
+}
+
+/// Like [`read_within`] for several statements, which all see the database as it was at one moment.
+macro_rules! read_at_once {
+    ($store:expr, $scope:expr, $conn:ident => $query:expr) => {
+        $crate::store::sql::pool::patiently!(
+            $store,
+            match &$store.readers {
+                #[cfg(feature = "sqlite")]
+                $crate::store::sql::pool::Readers::Sqlite(pool) => {
+                    let _ = $scope;
+                    $crate::store::sql::pool::in_transaction!(pool, "BEGIN", $conn => $query)
+                }
+                #[cfg(feature = "postgres")]
+                $crate::store::sql::pool::Readers::Postgres(pool) => {
+                    $crate::store::sql::pool::in_transaction!(pool, $scope.begin_at_once(), $conn => $query)
+                }
+            }
+        )
+    };
+}
+
+/// Runs a query in a transaction of its own.
+macro_rules! in_transaction {
+    ($pool:expr, $begin:expr, $conn:ident => $query:expr) => {
+        async {
+            let mut transaction = $pool.begin_with($begin).await?;
+            let $conn = &mut *transaction;
+            let answer = $query.await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(answer)
+        }
+        .await
     };
 }
 
@@ -133,7 +160,7 @@ macro_rules! execute {
     };
 }
 
-pub(super) use {execute, patiently, read, read_within, within};
+pub(super) use {execute, in_transaction, patiently, read, read_at_once, read_within, within};
 
 /// A connection string that names no database this build can speak to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
-    pool::{execute, read_within, within},
+    pool::{execute, read_at_once, within},
     scope::Scope,
     tx::Tx,
 };
@@ -55,8 +55,7 @@ pub(super) const STATEMENTS: &[&str] =
 #[async_trait]
 impl RoleStore for SqlStore {
     async fn role_book(&self, organization: OrgId) -> Result<Option<RoleBook>, StoreError> {
-        let mut book: Option<RoleBook> = read_within!(self, Scope::Organization(organization), conn => async {
-            // First, so that whatever comes in between only makes the book newer than it says.
+        let mut book: Option<RoleBook> = read_at_once!(self, Scope::Organization(organization), conn => async {
             let found: Option<OrganizationRecord> =
                 sqlx::query_as(ORGANIZATION).bind(organization).fetch_optional(&mut *conn).await?;
             let Some(record) = found else { return Ok(None) };

@@ -36,6 +36,11 @@ impl Scope<'_> {
     pub(super) fn begin(self) -> sqlx::AssertSqlSafe<String> {
         sqlx::AssertSqlSafe(format!("BEGIN; {}", self.setting()))
     }
+
+    /// Likewise, for reading everything as it was at one moment.
+    pub(super) fn begin_at_once(self) -> sqlx::AssertSqlSafe<String> {
+        sqlx::AssertSqlSafe(format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}", self.setting()))
+    }
 }
 
 impl Tx {

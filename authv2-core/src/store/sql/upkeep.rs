@@ -42,8 +42,21 @@ const PURGE_SESSIONS: [[&str; 2]; 3] = [
 ];
 const PURGE_NETWORKS: &str = "DELETE FROM known_networks WHERE (user_id, network) IN
     (SELECT user_id, network FROM known_networks WHERE last_login_at < $1 LIMIT 1000)";
-const PURGE_COUNTERS: &str = "DELETE FROM login_throttle WHERE bucket IN
-    (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000)";
+macro_rules! purge_counters {
+    ($busy:literal) => {
+        concat!(
+            "DELETE FROM login_throttle WHERE bucket IN
+            (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000",
+            $busy,
+            ")"
+        )
+    };
+}
+
+pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
+/// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
+#[cfg(feature = "postgres")]
+pub(super) const PURGE_FREE_COUNTERS: &str = purge_counters!(" FOR UPDATE SKIP LOCKED");
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
 
 const CHANGES_AFTER: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
@@ -149,7 +162,7 @@ impl Upkeep for SqlStore {
                 }
                 for (sql, before) in [
                     (PURGE_NETWORKS, before.networks),
-                    (PURGE_COUNTERS, before.counters),
+                    (tx.texts().purge_counters, before.counters),
                     (PURGE_CHANGES, before.changes),
                 ] {
                     gone += tx.affected(sql, before).await?;

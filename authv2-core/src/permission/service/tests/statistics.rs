@@ -16,7 +16,13 @@ async fn rows(world: &World) -> Vec<(String, String, String, String, i64)> {
     counts.into_iter().map(|row| (row.permission, row.role, row.granted, row.outcome, row.count)).collect()
 }
 
-fn row(permission: &str, role: &str, granted: &str, outcome: &str, count: i64) -> (String, String, String, String, i64) {
+fn row(
+    permission: &str,
+    role: &str,
+    granted: &str,
+    outcome: &str,
+    count: i64,
+) -> (String, String, String, String, i64) {
     (permission.to_owned(), role.to_owned(), granted.to_owned(), outcome.to_owned(), count)
 }
 

@@ -20,8 +20,8 @@ use crate::{
         builtin_roles,
     },
     store::{
-        Assignment, AtRevision, Created, Named, NewMember, NewOrganization, NewRole, NewUser,
-        OrganizationName, Revised, SharedStore, StoreError,
+        Assignment, AtRevision, Created, Named, NewMember, NewOrganization, NewRole, NewUser, OrganizationName,
+        Revised, SharedStore, StoreError,
         sql::{SqlOptions, SqlStore},
     },
     testing::counting::{Counter, Intercepted, Interceptor},

@@ -62,12 +62,17 @@ pub(super) enum Verdict {
     StepUp(Vec<Wish>),
 }
 
-/// Decides for somebody who holds these roles at the place asked about.
-pub(super) fn decide(roles: &[OracleRole], held: &BTreeSet<usize>, permission: &str, about: &Circumstances) -> Verdict {
+/// Decides for somebody whom these roles reach at the place asked about, all ancestors among them.
+pub(super) fn decide(
+    roles: &[OracleRole],
+    reached: &BTreeSet<usize>,
+    permission: &str,
+    about: &Circumstances,
+) -> Verdict {
     let mut wishes = Vec::new();
     let mut is_allowed = false;
-    for role in reached(roles, held) {
-        for grant in roles[role].grants.iter().filter(|grant| matches(&grant.pattern, permission)) {
+    for role in reached {
+        for grant in roles[*role].grants.iter().filter(|grant| matches(&grant.pattern, permission)) {
             let holds = match grant.when {
                 None => Some(true),
                 Some(test) => (test.outcome)(about),
@@ -90,8 +95,8 @@ pub(super) fn decide(roles: &[OracleRole], held: &BTreeSet<usize>, permission: &
 }
 
 /// The patterns that the roles allow, less what they deny as a whole whatever the conditions.
-pub(super) fn permissions(roles: &[OracleRole], held: &BTreeSet<usize>) -> BTreeSet<String> {
-    let grants: Vec<&OracleGrant> = reached(roles, held).into_iter().flat_map(|role| &roles[role].grants).collect();
+pub(super) fn permissions(roles: &[OracleRole], reached: &BTreeSet<usize>) -> BTreeSet<String> {
+    let grants: Vec<&OracleGrant> = reached.iter().flat_map(|role| &roles[*role].grants).collect();
     let covers = |wide: &str, narrow: &str| {
         let mut split = narrow.split(':');
         wide == narrow || wide == "*" || wide == format!("{}:*", split.next().unwrap())
