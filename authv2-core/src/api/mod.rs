@@ -5,6 +5,7 @@
 mod accounts;
 mod authzen;
 mod authzen_shapes;
+mod analytics;
 mod body;
 mod call;
 mod decisions;
