@@ -141,8 +141,7 @@ impl AuthenticationService {
 
     /// Waits until decisions on this node are made on data of that revision or a later one.
     async fn arrive(&self, at: AtRevision) -> Result<()> {
-        let token = self.0.permissions.token(at.organization, at.revision);
-        self.0.permissions.catch_up(&token).await.map_err(|error| match error {
+        self.0.permissions.reach(at.organization, at.revision).await.map_err(|error| match error {
             CatchUpError::Store(error) => error.into(),
             not_yet @ CatchUpError::NotYet => Error::unavailable(not_yet),
             other => Error::internal(other),
@@ -177,7 +176,7 @@ pub(crate) struct Written<T> {
 /// The tries of a write that is decided on a reading: read, judge, write, and all over again where somebody else wrote
 /// in between.
 ///
-/// ```ignore
+/// ```text
 /// let mut tries = Tries::new();
 /// loop {
 ///     let basis = auth.basis(&standing).await?;

@@ -44,12 +44,7 @@ impl Others {
     ///
     /// # Errors
     /// The store's; the next look finds what this one missed.
-    pub(super) async fn look(
-        &self,
-        store: &SharedStore,
-        now: Timestamp,
-        caches: &Caches,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn look(&self, store: &SharedStore, now: Timestamp, caches: &Caches) -> Result<(), StoreError> {
         let begun = self.elapsed();
         let found: HashSet<Change> = store.tenancy_changes(now - LOOK_BACK).await?.into_iter().collect();
         let before = std::mem::replace(&mut *self.seen(), found.clone());
