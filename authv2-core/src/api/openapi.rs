@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, authzen, decisions, health, members, metadata, organizations,
+    accounts, analytics, authzen, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
     resource_types, roles, service_accounts, sessions,
 };
@@ -61,6 +61,7 @@ use super::{
         resource_types::read,
         decisions::check,
         decisions::check_many,
+        analytics::permissions,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method};
 
 use super::{
-    accounts, authzen,
+    accounts, analytics, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, health, members, metadata, organizations, resource_types, roles, service_accounts, sessions,
@@ -84,6 +84,7 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/resource-types/{type}", SignedIn, Nothing, resource_types::read),
         route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
+        route!(GET "/auth/analytics/permissions", SignedIn, Nothing, analytics::permissions),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

@@ -4,6 +4,7 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod analytics;
 mod authenticate;
 mod authzen;
 mod background;

@@ -222,7 +222,7 @@ impl Tries {
 }
 
 /// The one answer for what does not exist and for what the caller may not see.
-fn no_organization() -> Error {
+pub(super) fn no_organization() -> Error {
     Error::new(Code::NotFound, "there is no such organization")
 }
 

@@ -98,19 +98,23 @@ impl PermissionService {
         others.look(store, clock.now(), caches).await
     }
 
-    /// Brings together what is not at hand yet, or not in this constellation.
+    /// Brings together what is not at hand yet, or not in this constellation: the roles and the assignments must both
+    /// hold at the later one of the revisions at which they were read.
     async fn read(&self, organization: OrgId, member: MemberId) -> Result<Option<Found>, StoreError> {
         let caches = &self.0.caches;
         for _ in 0..READINGS_MAX {
+            let before = caches.followed(organization);
             let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
-            // Before the member is looked up: what is found then holds at least that far.
-            let known = within.followed.reach();
             let Some(member) = present(caches.member(organization, member).await)? else { return Ok(None) };
-            if member.holds_until(known) < within.revision() {
+            // What is still at hand was kept right until now, anything else at least until before it was looked up.
+            let now = within.followed.reach();
+            let roles_until = if caches.is_at_hand(&within) { now } else { before }.extends(within.revision());
+            let member_until = if caches.is_member_at_hand(&member) { now } else { before }.extends(member.revision);
+            if member_until < within.revision() {
                 caches.forget_member(&member);
-            } else if known.extends(within.revision()) < member.revision {
+            } else if roles_until < member.revision {
                 caches.forget_organization(&within);
-            } else if caches.is_current(&within) {
+            } else {
                 let standing = match member.standing_in(&within) {
                     Some(standing) => standing,
                     None => member.resolve(&within),
