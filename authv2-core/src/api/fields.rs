@@ -192,7 +192,7 @@ impl Fields {
         most: usize,
         choices: &[(&str, T)],
     ) -> Vec<(String, T)> {
-        let members = self.require(name, |fields, name| fields.optional_data(name));
+        let members = self.require(name, Self::optional_data);
         if members.len() > most {
             self.refuse(name, "too_many", format!("must have at most {most} members"));
             return Vec::new();

@@ -3,6 +3,8 @@
 //! [`Api::call`] takes any request of the `http` crate and answers it; adapters mount it and add nothing.
 
 mod accounts;
+mod authzen;
+mod authzen_shapes;
 mod analytics;
 mod body;
 mod call;
@@ -74,6 +76,7 @@ impl Api {
     {
         let begin = Instant::now();
         let (mut head, body) = request.into_parts();
+        let sent_id = head.headers.get(REQUEST_ID).cloned();
         let id = match head.extensions.get::<RequestId>() {
             Some(id) => id.clone(),
             None => RequestId::of(&head.headers),
@@ -112,6 +115,10 @@ impl Api {
             }
         };
         finish(&mut response, &id);
+        // AuthZEN has the id echoed as it was sent, whatever it looks like.
+        if let Some(sent_id) = sent_id.filter(|_| pattern.starts_with("/access/v1/")) {
+            response.headers_mut().insert(REQUEST_ID, sent_id);
+        }
         if head.method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }

@@ -176,7 +176,7 @@ pub(crate) struct Written<T> {
 /// The tries of a write that is decided on a reading: read, judge, write, and all over again where somebody else wrote
 /// in between.
 ///
-/// ```ignore
+/// ```text
 /// let mut tries = Tries::new();
 /// loop {
 ///     let basis = auth.basis(&standing).await?;

@@ -93,9 +93,8 @@ impl Scope {
                 build().record(fields).map_err(|error| Wrong::at(expression, error.to_string()))?
             }
             ExprKind::Slot(_) => return Err(Wrong::at(expression, "there is nothing to fill this in a condition")),
-            // Only partial evaluation has these, and a tolerant parser errors.
-            #[allow(unreachable_patterns, reason = "other features of Cedar add variants")]
-            ExprKind::Unknown(_) | _ => return Err(Wrong::at(expression, "not for conditions")),
+            // Unknowns of partial evaluation, and what other features of Cedar add.
+            _ => return Err(Wrong::at(expression, "not for conditions")),
         })
     }
 

@@ -27,10 +27,8 @@ impl Matrix {
         let mut matrix = Self { width: width(size), cells: Vec::new() };
         matrix.cells.resize(matrix.width * size as usize, 0);
         for role in 0..size {
-            let cell = role as usize * matrix.width + (role / u32::BITS) as usize;
-            if let Some(cell) = matrix.cells.get_mut(cell) {
-                *cell |= 1 << (role % u32::BITS);
-            }
+            let start = role as usize * matrix.width;
+            insert(matrix.cells.get_mut(start..).unwrap_or_default(), role);
         }
         matrix
     }
@@ -65,6 +63,16 @@ pub(super) fn unite(into: &mut [u32], from: &[u32]) {
     for (cell, more) in into.iter_mut().zip(from) {
         *cell |= more;
     }
+}
+
+/// Adds a role to a set; whether it is new there.
+fn insert(set: &mut [u32], role: Place) -> bool {
+    let bit = 1 << (role % u32::BITS);
+    set.get_mut((role / u32::BITS) as usize).is_some_and(|cell| {
+        let is_new = *cell & bit == 0;
+        *cell |= bit;
+        is_new
+    })
 }
 
 /// Whether a role is in a set.
@@ -179,23 +187,26 @@ impl Hierarchy {
     pub(super) fn path(&self, held: &Held, owner: Place) -> Vec<Place> {
         // Only roles from which the owner can be reached are worth a step.
         let leads = |role: Place| contains(self.ancestors.row(role), owner);
-        let mut seen: Vec<(Place, Option<usize>)> =
-            held.roles().filter(|role| leads(*role)).map(|role| (role, None)).collect();
+        let mut seen = vec![0; width(self.size())];
+        let mut steps: Vec<(Place, Option<usize>)> = Vec::new();
+        let mut take = |steps: &mut Vec<_>, role, before| {
+            if leads(role) && insert(&mut seen, role) {
+                steps.push((role, before));
+            }
+        };
+        held.roles().for_each(|role| take(&mut steps, role, None));
         let mut next = 0;
-        while let Some((role, _)) = seen.get(next).copied() {
+        while let Some((role, _)) = steps.get(next).copied() {
             if role == owner {
                 break;
             }
-            for parent in self.parents.get(role as usize).into_iter().flatten().copied() {
-                if leads(parent) && !seen.iter().any(|(known, _)| *known == parent) {
-                    seen.push((parent, Some(next)));
-                }
-            }
+            let parents = self.parents.get(role as usize).into_iter().flatten();
+            parents.for_each(|parent| take(&mut steps, *parent, Some(next)));
             next += 1;
         }
         let mut path = Vec::new();
         let mut step = Some(next);
-        while let Some((role, before)) = step.and_then(|step| seen.get(step)).copied() {
+        while let Some((role, before)) = step.and_then(|step| steps.get(step)).copied() {
             path.push(role);
             step = before;
         }
