@@ -1,4 +1,5 @@
 //! The service over a real store: what it asks of it, and that nothing old is ever decided on.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod catch_up;
 mod statistics;
