@@ -148,7 +148,6 @@ async fn a_well_signed_token_without_what_it_must_say_is_refused() {
         ("exp", json!("tomorrow")),
         ("iat", json!(now + 60)),
         ("nbf", json!(now + 60)),
-        ("org", json!("0198c0de-0000-7000-8000-000000000000")),
     ] {
         let mut wrong = claims.clone();
         wrong[name] = value.clone();
@@ -158,6 +157,17 @@ async fn a_well_signed_token_without_what_it_must_say_is_refused() {
     let mut leeway = claims.clone();
     (leeway["iat"], leeway["nbf"]) = (json!(now + 20), json!(now + 20));
     assert!(is_live(&deployment.api, &sign(&header, &leeway)).await, "clocks may differ by the leeway");
+}
+
+#[tokio::test]
+async fn a_tenant_that_the_user_does_not_belong_to_is_none() {
+    let (deployment, header, mut claims) = forgeable().await;
+    claims["org"] = json!("0198c0de-0000-7000-8000-000000000000");
+    for store in [Value::Null, json!("0198c0de-0000-7000-8000-000000000001")] {
+        claims["store"] = store;
+        let answer = get(&deployment.api, "/private", &sign(&header, &claims)).await;
+        assert_eq!((answer.status, &answer.json["organization"]), (200, &Value::Null), "{}", answer.text);
+    }
 }
 
 #[tokio::test]
