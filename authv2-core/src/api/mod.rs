@@ -3,9 +3,9 @@
 //! [`Api::call`] takes any request of the `http` crate and answers it; adapters mount it and add nothing.
 
 mod accounts;
+mod analytics;
 mod authzen;
 mod authzen_shapes;
-mod analytics;
 mod body;
 mod call;
 mod decisions;
