@@ -207,6 +207,11 @@ impl Fields {
         found
     }
 
+    /// How many problems were found so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     /// Adds a problem with `name`, which may be a path below this object: for what only the caller can judge.
     pub(super) fn refuse(
         &mut self,
