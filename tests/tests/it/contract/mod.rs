@@ -1,6 +1,7 @@
 //! The HTTP contract, checked call by call against the quickstart over loopback.
 
 mod accounts;
+mod authzen;
 mod conditions;
 mod consistency;
 mod cookies;
