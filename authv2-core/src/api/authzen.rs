@@ -71,7 +71,7 @@ pub(super) async fn evaluate_many(call: Call<'_>) -> Result<Reply> {
 
 /// Who may?
 ///
-/// Users of the caller's organization, by id. The caller needs `authz:search`.
+/// Users of the caller's organization, by external id where they have one, else by id. The caller needs `authz:search`.
 #[utoipa::path(post, path = "/access/v1/search/subject", tag = "authzen", request_body = SearchRequest, responses(
     (status = 200, body = Results<FoundEntity>),
 ))]

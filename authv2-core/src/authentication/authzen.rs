@@ -124,9 +124,7 @@ impl Evaluator<'_> {
             let is_last = members.len() < usize::try_from(limit).unwrap_or(usize::MAX);
             found.next = members.last().filter(|_| !is_last).map(cursor);
             for member in &members {
-                if self.may(&snapshot, evaluation, member).await? {
-                    found.names.push(member.id.to_string());
-                }
+                found.names.extend(self.name_if_it_may(&snapshot, evaluation, member).await?);
             }
             if is_last || remaining(page, &found) == 0 {
                 break;
@@ -135,11 +133,20 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
-    async fn may(&self, snapshot: &Snapshot, evaluation: &Evaluation, member: &MemberRecord) -> Result<bool> {
-        let Some(user) = &member.user else { return Ok(false) };
+    /// The application's id for the user where it has one, else ours: either is taken as a subject.
+    async fn name_if_it_may(
+        &self,
+        snapshot: &Snapshot,
+        evaluation: &Evaluation,
+        member: &MemberRecord,
+    ) -> Result<Option<String>> {
+        let Some(user) = &member.user else { return Ok(None) };
         let rights = snapshot.rights(&member.roles);
-        Ok(self.would_allow(snapshot, &rights, evaluation, (user.id, &user.email))
-            && self.active(user.id).await?.is_some())
+        if !self.would_allow(snapshot, &rights, evaluation, (user.id, &user.email)) {
+            return Ok(None);
+        }
+        let active = self.active(user.id).await?;
+        Ok(active.map(|user| user.external_id.unwrap_or_else(|| user.id.to_string())))
     }
 
     /// The resources of the type, as far as the application lists them, to which the subject may do it. Without a

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod analytics;
+mod authzen;
 mod conditions;
 mod consistency;
 mod cookies;
