@@ -44,7 +44,7 @@ pub(super) async fn evaluate_many(call: Call<'_>) -> Result<Reply> {
     let mut evaluator = evaluator(&call)?;
     let request = Request::parse(&call.body)?;
     let (questions, semantic) = (request.batch()?, request.semantic()?);
-    if questions.is_empty() {
+    if questions.len() == 0 {
         let question = request.question(Sought::Nothing)?;
         return Reply::json(StatusCode::OK, &verdict(&mut evaluator, &question).await?);
     }

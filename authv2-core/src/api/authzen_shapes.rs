@@ -178,14 +178,15 @@ impl Request {
         question(|name| present(&self.0, name), sought)
     }
 
-    /// The questions of a batch, each of which may be unreadable; none where it is a single one.
-    pub(super) fn batch(&self) -> Result<Vec<Result<Evaluation>>> {
+    /// The questions of a batch, made one by one since each may repeat all that is said for the rest; each may be
+    /// unreadable. None where it is a single one.
+    pub(super) fn batch(&self) -> Result<impl ExactSizeIterator<Item = Result<Evaluation>>> {
         let items = match present(&self.0, "evaluations") {
-            None => return Ok(Vec::new()),
+            None => &[][..],
             Some(Value::Array(items)) => items,
             Some(_) => return Err(malformed("evaluations", "must be an array")),
         };
-        Ok(items.iter().map(|item| self.item(item)).collect())
+        Ok(items.iter().map(|item| self.item(item)))
     }
 
     fn item(&self, item: &Value) -> Result<Evaluation> {

@@ -197,7 +197,7 @@ fn read_grant(fields: &mut Fields) -> Option<Grant> {
     let problems = fields.problems();
     let step_up = fields.optional_object("step_up", |step_up| StepUp {
         max_age: step_up.optional_integer("max_age", 1..=MAX_AGE_MAX),
-        acr: at_most(step_up, "acr", ACR_MAX),
+        acr: acr(step_up),
     });
     match &step_up {
         Some(_) if effect == Some(Effect::Deny) => fields.refuse("step_up", "not_for_denies", "is for allows alone"),
@@ -207,6 +207,15 @@ fn read_grant(fields: &mut Fields) -> Option<Grant> {
         _ => {}
     }
     Some(Grant { permission: permission?, effect: effect?, when, step_up })
+}
+
+/// An authentication context class: what may stand in a challenge's quoted string.
+fn acr(fields: &mut Fields) -> Option<String> {
+    let acr = at_most(fields, "acr", ACR_MAX)?;
+    if acr.is_empty() || !acr.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
+        fields.refuse("acr", "invalid_character", "must be of visible ASCII characters without quotes or backslashes");
+    }
+    Some(acr)
 }
 
 /// A string of at most so many characters, if it is there.

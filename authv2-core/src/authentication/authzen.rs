@@ -1,9 +1,6 @@
 //! Decisions about others, as OpenID AuthZEN asks for them: evaluations and searches in the caller's organization.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
@@ -13,7 +10,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, Error, Result},
     id::{MemberId, UserId},
-    permission::{Access, Decision, Pattern, Permission, Question, Rights, Snapshot, Subject},
+    permission::{Access, Decision, Permission, Question, Rights, Snapshot, Subject},
     principal::Principal,
     store::{MemberKind, MemberPage, MemberRecord, UserRecord, UserStatus},
     tenant::Tenant,
@@ -112,7 +109,10 @@ impl Evaluator<'_> {
     /// The active users of the organization who may.
     pub(crate) async fn search_subjects(&self, evaluation: &Evaluation, page: &Page) -> Result<Found> {
         let mut found = Found { names: Vec::new(), next: page.token.clone() };
-        let snapshot = self.auth.permissions().snapshot(self.tenant.organization).await?;
+        let organization = self.tenant.organization;
+        // The members are read from the store: the roles must be at least as new.
+        self.auth.arrive_at_present(organization).await?;
+        let snapshot = self.auth.permissions().snapshot(organization).await?;
         let Some(snapshot) = snapshot.filter(|_| evaluation.subject.kind == USER) else {
             return Ok(Found { names: Vec::new(), next: None });
         };
@@ -154,9 +154,10 @@ impl Evaluator<'_> {
     pub(crate) async fn search_resources(&self, evaluation: &Evaluation, page: &Page) -> Result<Found> {
         let mut found = Found { names: Vec::new(), next: page.token.clone() };
         let Some(directory) = &self.auth.0.directory else { return Ok(Found { next: None, ..found }) };
-        let Some((user, snapshot, rights)) = self.holder(&evaluation.subject).await? else {
+        let Some((user, access)) = self.holder(&evaluation.subject).await? else {
             return Ok(Found { next: None, ..found });
         };
+        let mut asked = evaluation.clone();
         for _ in 0..ROUNDS {
             let query = ResourceQuery {
                 organization: self.tenant.organization,
@@ -167,10 +168,9 @@ impl Evaluator<'_> {
             };
             let listed = directory.resources(query).await?;
             for Resource { id, properties } in listed.resources {
-                let resource = Entity { kind: evaluation.resource.kind.clone(), id, properties };
-                let asked = Evaluation { resource, ..evaluation.clone() };
-                if self.would_allow(&snapshot, &rights, &asked, (user.id, &user.email)) {
-                    found.names.push(asked.resource.id);
+                asked.resource = Entity { kind: evaluation.resource.kind.clone(), id, properties };
+                if self.would_allow(access.snapshot(), access.rights(), &asked, (user.id, &user.email)) {
+                    found.names.push(asked.resource.id.clone());
                 }
             }
             found.next = listed.next;
@@ -184,12 +184,12 @@ impl Evaluator<'_> {
     /// What the subject may do to the resource, among the actions that the organization's roles name.
     pub(crate) async fn search_actions(&self, evaluation: &Evaluation) -> Result<Found> {
         let mut names = Vec::new();
-        if let Some((user, snapshot, rights)) = self.holder(&evaluation.subject).await? {
-            for name in named_actions(&snapshot, &evaluation.resource.kind) {
-                let action = Action { name, properties: evaluation.action.properties.clone() };
-                let asked = Evaluation { action, ..evaluation.clone() };
-                if self.would_allow(&snapshot, &rights, &asked, (user.id, &user.email)) {
-                    names.push(asked.action.name);
+        if let Some((user, access)) = self.holder(&evaluation.subject).await? {
+            let mut asked = evaluation.clone();
+            for name in access.snapshot().actions(&evaluation.resource.kind) {
+                asked.action.name = name.to_owned();
+                if self.would_allow(access.snapshot(), access.rights(), &asked, (user.id, &user.email)) {
+                    names.push(name.to_owned());
                 }
             }
         }
@@ -217,16 +217,13 @@ impl Evaluator<'_> {
         Ok(access.map(|access| (user, access)))
     }
 
-    async fn holder(&self, subject: &Entity) -> Result<Option<(UserRecord, Arc<Snapshot>, Rights)>> {
+    async fn holder(&self, subject: &Entity) -> Result<Option<(UserRecord, Access)>> {
         if subject.kind != USER {
             return Ok(None);
         }
         let Some(user) = self.user(&subject.id).await? else { return Ok(None) };
-        let (organization, member) = (self.tenant.organization, MemberId::from(user.id));
-        let Some(held) = self.auth.store().access(organization, member).await? else { return Ok(None) };
-        let Some(snapshot) = self.auth.permissions().snapshot(organization).await? else { return Ok(None) };
-        let rights = snapshot.rights(&held.roles);
-        Ok(Some((user, snapshot, rights)))
+        let access = self.auth.permissions().access(self.tenant.organization, user.id.into()).await?;
+        Ok(access.map(|access| (user, access)))
     }
 
     /// An active user by id or by the application's id for it.
@@ -285,17 +282,6 @@ impl<'a> Asked<'a> {
         };
         decide(&question, &subject)
     }
-}
-
-/// The actions on a type of resource that some grant of the organization names. What `*` reaches beside them has no
-/// names here.
-fn named_actions(snapshot: &Snapshot, kind: &str) -> BTreeSet<String> {
-    let grants = snapshot.model().roles().iter().flat_map(|role| &role.grants);
-    let named = grants.filter_map(|grant| match &grant.permission {
-        Pattern::One(permission) if permission.resource() == kind => Some(permission.action().to_owned()),
-        Pattern::One(_) | Pattern::Resource(_) | Pattern::All => None,
-    });
-    named.collect()
 }
 
 fn remaining(page: &Page, found: &Found) -> u32 {

@@ -6,7 +6,7 @@ use super::AuthenticationService;
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     error::{Code, Error, Result},
-    id::{MemberId, StoreId},
+    id::{MemberId, OrgId, StoreId},
     permission::{Access, Author, CatchUpError, Decision, Model, OWNER, Permission, Question, Refusal},
     principal::{Principal, refuse},
     secret::random_bytes,
@@ -137,6 +137,17 @@ impl AuthenticationService {
         let access = self.0.permissions.access(organization, member).await?.ok_or_else(no_organization)?;
         let standing = Standing { organization: record, access, ..standing.clone() };
         Ok(Basis { standing, at, model, roles: held.roles, owners })
+    }
+
+    /// Makes decisions on this node from now on on data that is at least as new as what the store has now.
+    ///
+    /// # Errors
+    /// An outage.
+    pub(super) async fn arrive_at_present(&self, organization: OrgId) -> Result<()> {
+        match self.0.store.organization(&OrganizationName::Id(organization)).await? {
+            Some(record) => self.arrive(AtRevision { organization, revision: record.revision }).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits until decisions on this node are made on data of that revision or a later one.

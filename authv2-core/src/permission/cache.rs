@@ -256,6 +256,11 @@ impl Member {
         Self { organization, id, revision, roles, resolved: RwLock::default(), noted: AtomicI64::new(i64::MIN) }
     }
 
+    /// The roles it holds.
+    pub(super) fn roles(&self) -> &[Assignment] {
+        &self.roles
+    }
+
     /// Its standing in this very organization, if that was resolved.
     pub(super) fn standing_in(&self, organization: &Arc<Organization>) -> Option<Arc<Standing>> {
         let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     access::Access,
@@ -62,7 +62,11 @@ impl PermissionService {
     /// # Errors
     /// The store's.
     pub async fn snapshot(&self, organization: OrgId) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        let found = present(self.0.caches.organization(organization).await)?;
+        let Inner { caches, others, .. } = &*self.0;
+        if others.is_stale() {
+            caches.forget(organization);
+        }
+        let found = present(caches.organization(organization).await)?;
         Ok(found.map(|organization| Arc::clone(&organization.snapshot)))
     }
 
@@ -87,6 +91,11 @@ impl PermissionService {
             None => self.read(organization, member).await?,
         };
         Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
+    }
+
+    /// What is at hand is trusted only as long as [`look_around`](Self::look_around) works, from now on.
+    pub(crate) fn begin_looking_around(&self) {
+        self.0.others.begin();
     }
 
     /// Looks for what other nodes and processes changed. To be called once a second.
@@ -152,7 +161,8 @@ impl PermissionService {
         }
         let end = Instant::now() + CATCH_UP_WITHIN;
         loop {
-            let there = store.organization(&OrganizationName::Id(organization)).await?;
+            let asked = timeout_at(end, store.organization(&OrganizationName::Id(organization))).await;
+            let there = asked.map_err(|_| CatchUpError::NotYet)??;
             // One that has gone has nothing to wait for.
             if there.is_none_or(|there| there.revision >= revision) {
                 // The next decision reads the roles anew, and after them the members that were read before.
