@@ -181,7 +181,7 @@ impl World {
     pub(in crate::permission) async fn put_role(&self, role: &Role) -> i64 {
         let parents = self.node_book(&role.inherits).await;
         let role = new_role(role, parents);
-        revision(self.store.put_role(self.at().await, role, self.act("role.updated")).await.unwrap())
+        revision(&self.store.put_role(self.at().await, role, self.act("role.updated")).await.unwrap())
     }
 
     async fn node_book(&self, names: &[String]) -> Vec<RoleId> {
@@ -201,14 +201,14 @@ impl World {
             name: None,
             roles: at_organization(roles),
         };
-        revision(self.store.add_member(self.at().await, new, self.act("member.added")).await.unwrap());
+        revision(&self.store.add_member(self.at().await, new, self.act("member.added")).await.unwrap());
         member
     }
 
     /// Replaces a member's roles; the revision that this led to.
     pub(in crate::permission) async fn assign(&self, member: MemberId, roles: &[&Role]) -> i64 {
         let act = self.act("member.roles_changed");
-        revision(self.store.assign_roles(self.at().await, member, at_organization(roles), act).await.unwrap())
+        revision(&self.store.assign_roles(self.at().await, member, at_organization(roles), act).await.unwrap())
     }
 
     pub(in crate::permission) async fn access(&self, member: MemberId) -> Option<Access> {
@@ -244,9 +244,9 @@ fn at_organization(roles: &[&Role]) -> Vec<Assignment> {
     roles.iter().map(|role| Assignment { role: role.id, store: None }).collect()
 }
 
-fn revision<T>(revised: Revised<T>) -> i64 {
+fn revision<T>(revised: &Revised<T>) -> i64 {
     match revised {
-        Revised::Done { revision, .. } => revision,
+        Revised::Done { revision, .. } => *revision,
         Revised::Stale | Revised::Missing => panic!("the write must be done"),
     }
 }
@@ -268,7 +268,7 @@ pub(in crate::permission) fn role(name: &str, grants: &[&str]) -> Role {
         permission: text.trim_start_matches(['!', '?']).parse().unwrap(),
         effect: if text.starts_with('!') { Effect::Deny } else { Effect::Allow },
         when: None,
-        step_up: text.starts_with('?').then(|| StepUp { max_age: Some(60), acr: None }),
+        step_up: text.starts_with('?').then_some(StepUp { max_age: Some(60), acr: None }),
     };
     Role {
         id: RoleId::new(),
