@@ -169,12 +169,12 @@ fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) ->
     Reply::problem(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
 }
 
-/// Gives a response what every one carries: the request's id, and `Cache-Control: no-store` unless it says otherwise.
-/// For adapters, where somebody else made the response.
+/// Gives a response what every one carries: the request's id, unless it names one already, and `Cache-Control: no-store`,
+/// unless it says otherwise. For adapters, where somebody else made the response.
 pub fn finish<B>(response: &mut Response<B>, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
+        headers.entry(REQUEST_ID).or_insert(id);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -228,6 +228,10 @@ impl Evaluator<'_> {
 
     /// An active user by id or by the application's id for it.
     async fn user(&self, name: &str) -> Result<Option<UserRecord>> {
+        // PostgreSQL's text holds none, and refuses to look for one: that would be an outage instead of nobody.
+        if name.contains('\0') {
+            return Ok(None);
+        }
         let by_id = match name.parse() {
             Ok(id) => self.auth.store().user(id).await?,
             Err(_) => None,

@@ -23,7 +23,6 @@ use axum::{
     routing::{get, post},
 };
 use http::{Method, Request, StatusCode, header};
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
