@@ -87,7 +87,8 @@ fn evaluations_take_what_they_lack_from_the_top() {
         {"subject": {"type": "user"}},
         7,
     ]);
-    let batch = request(body).batch().unwrap();
+    let request = request(body);
+    let batch = request.batch().unwrap();
     let [first, second, third, fourth] = <[_; 4]>::try_from(batch.collect::<Vec<_>>()).unwrap();
     assert_eq!(first.unwrap().resource.id, "17");
     let second = second.unwrap();

@@ -100,8 +100,8 @@ impl Scope {
                 build().record(fields).map_err(|error| Wrong::at(expression, error.to_string()))?
             }
             ExprKind::Slot(_) => return Err(Wrong::at(expression, "there is nothing to fill this in a condition")),
-            // Unknowns of partial evaluation, and what other features of Cedar add.
-            _ => return Err(Wrong::at(expression, "not for conditions")),
+            // Of partial evaluation.
+            ExprKind::Unknown(_) => return Err(Wrong::at(expression, "not for conditions")),
         })
     }
 
