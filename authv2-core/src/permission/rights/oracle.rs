@@ -1,4 +1,5 @@
 //! The judgements against brute force: in every world, that is for every truth of every condition, who may do what.
+#![allow(clippy::needless_pass_by_value, reason = "a test reads better with values")]
 
 use super::*;
 use crate::{

@@ -317,7 +317,7 @@ fn one_owner_remains_whom_nothing_is_denied() {
     let quiet = denied(shop.holder(&["owner"]), shop.at_org(&["quiet"]));
     let quiet_at_store = denied(shop.holder(&["boss"]), shop.at_store(&["quiet"]));
     let judge = |others: &[Holder], after: &[Assignment]| {
-        let owners = [&[founder.clone()], others].concat();
+        let owners = [std::slice::from_ref(&founder), others].concat();
         judge_assignment(&shop.model, by(&founder.roles), founder.member, &founder.roles, after, &owners)
     };
     let weaker = [vec![], shop.at_org(&["admin"]), shop.at_store(&["owner"]), quiet.roles.clone()];
@@ -336,7 +336,7 @@ fn one_owner_remains_whom_nothing_is_denied() {
         founder.member,
         &founder.roles,
         &[],
-        &[founder.clone()],
+        std::slice::from_ref(&founder),
     );
     assert_eq!(refused, Err(Refusal::NotAnOwner));
     // Where nobody is left already, nobody is guarded.

@@ -1,4 +1,5 @@
 //! OpenID AuthZEN 1.0: what a service is told that asks about others.
+#![allow(clippy::needless_pass_by_value, reason = "a test reads better with values")]
 
 mod batch;
 mod refusals;

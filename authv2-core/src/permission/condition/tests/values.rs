@@ -1,4 +1,5 @@
 //! What becomes of the caller's JSON.
+#![allow(clippy::needless_pass_by_value, reason = "a test reads better with values")]
 
 use proptest::prelude::*;
 use serde_json::json;
