@@ -288,7 +288,7 @@ fn only_an_owner_takes_anything_from_an_owner() {
 
 #[test]
 fn only_an_owner_edits_away_what_an_owner_has() {
-    let shop = shop().with("watched", &[], &[]).with("boss", &["owner"], &[]);
+    let shop = shop().with("watched", &[], &[]).with("boss", &["owner"], &[]).with("all", &[], &[allow("*")]);
     let (admin, owner) = (shop.at_org(&["admin"]), shop.at_org(&["owner"]));
     let holder = shop.holder(&["owner", "watched"]);
     let deny_writes: (&str, &[&str], &[Grant]) = ("watched", &[], &[deny("orders:write")]);
@@ -349,7 +349,7 @@ fn one_owner_remains_whom_nothing_is_denied() {
 
 #[test]
 fn an_edit_leaves_an_owner_whom_nothing_is_denied() {
-    let shop = shop().with("watched", &[], &[]).with("boss", &["owner"], &[]);
+    let shop = shop().with("watched", &[], &[]).with("boss", &["owner"], &[]).with("all", &[], &[allow("*")]);
     let watched = shop.holder(&["owner", "watched"]);
     let boss = shop.holder(&["boss"]);
     let author = shop.at_org(&["owner"]);
