@@ -138,6 +138,7 @@ fn allow_when(permission: &str, condition: &str) -> Value {
     json!({"permission": permission, "effect": "allow", "when": condition})
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
 fn stepping_up(permission: &str, step_up: Value) -> Value {
     json!({"permission": permission, "effect": "allow", "step_up": step_up})
 }
@@ -393,7 +394,6 @@ async fn a_directory_makes_resources_searchable() {
     let id = organization.json["organization"]["id"].as_str().unwrap();
     let asked = directory.asked.lock().unwrap().clone();
     assert!(asked.iter().all(|(asked, store, limit)| asked == id && store.is_none() && *limit > 0), "{asked:?}");
-    drop(asked);
     let configuration = world.call(Method::GET, "/.well-known/authzen-configuration", "", &json!({})).await;
     let endpoint = configuration.json["search_resource_endpoint"].as_str().unwrap();
     assert!(endpoint.ends_with("/access/v1/search/resource"), "{endpoint}");

@@ -78,6 +78,7 @@ fn with(mut part: Value, properties: Value) -> Value {
     part
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers write the parts in place")]
 fn asks(subject: Value, action: Value, resource: Value) -> Value {
     json!({"subject": subject, "action": action, "resource": resource})
 }
