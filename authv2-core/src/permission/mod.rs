@@ -20,7 +20,6 @@ mod snapshot;
 mod sum;
 mod tally;
 
-pub(crate) use self::snapshot::{Atom, GrantId, Judged};
 pub use self::{
     access::Access,
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},
