@@ -5,9 +5,10 @@
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 
 use authv2_axum::{Principal, api_service, auth_layer, method_not_allowed, router};
-use authv2_core::{AuthenticationService, Config};
+use authv2_core::{AuthenticationService, Config, api::BODY_MAX};
 use axum::{
     Json, Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 use serde_json::{Value, json};
@@ -70,6 +71,7 @@ fn app(auth: &AuthenticationService) -> Router {
         .route("/private", get(private))
         .route("/orders/{id}", get(orders::show))
         .route("/orders/{id}/refund", post(orders::refund))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(auth_layer(auth))
         .merge(router(auth))

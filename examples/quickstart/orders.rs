@@ -38,7 +38,7 @@ pub(crate) async fn refund(
 fn refusal(refused: &JsonRejection) -> Error {
     match refused {
         JsonRejection::JsonDataError(_) => {
-            let problem = FieldError::new("amount", "required", "send {\"amount\": a number} and nothing else");
+            let problem = FieldError::new("amount", "invalid_type", "send {\"amount\": a number} and nothing else");
             Error::invalid(vec![problem])
         }
         JsonRejection::MissingJsonContentType(_) => Error::new(Code::UnsupportedMediaType, "send JSON"),

@@ -92,6 +92,8 @@ pub(super) enum Takes {
     Nothing,
     /// JSON.
     Json,
+    /// JSON of a standard that answers anything else with 400.
+    StandardJson,
     /// JSON, or no body at all.
     OptionalJson,
 }
@@ -116,7 +118,11 @@ where
     // An empty body may come in chunks, so that only its end tells that it is none.
     let is_left_out = takes == Takes::OptionalJson && seen == 0;
     if !(is_json || is_left_out) {
-        return Err(Error::new(Code::UnsupportedMediaType, "send `Content-Type: application/json`"));
+        let code = match takes {
+            Takes::StandardJson => Code::MalformedRequest,
+            Takes::Nothing | Takes::Json | Takes::OptionalJson => Code::UnsupportedMediaType,
+        };
+        return Err(Error::new(code, "send `Content-Type: application/json`"));
     }
     Ok(kept)
 }

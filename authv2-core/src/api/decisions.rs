@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
+    permission,
     permission::{Decision, Needed, Permission, Reason, StepUp, Trial},
     principal::Principal,
 };
@@ -127,7 +128,9 @@ impl Asked {
         let Some(permission) = self.permission else { return Err(Error::invalid(Vec::new())) };
         let mut check = principal.check(permission);
         if let (Some(name), Some(access)) = (&self.store, principal.access()) {
+            let bound_to = principal.tenant().and_then(|tenant| tenant.store);
             let store = access.snapshot().model().store(name);
+            let store = store.filter(|store| bound_to.is_none_or(|bound_to| bound_to == *store));
             check = check.at(store.ok_or_else(|| Error::new(Code::NotFound, "there is no such store"))?);
         }
         if let Some(resource) = self.resource {
@@ -144,7 +147,8 @@ impl Asked {
         Ok(CheckResponse {
             reason: explained.reason,
             tried: Some(explained.tried),
-            needed: (!is_allowed).then_some(explained.needed),
+            // It tells of roles that the caller does not hold.
+            needed: (!is_allowed && principal.check(permission!("roles:read")).allowed()).then_some(explained.needed),
             ..CheckResponse::of(&explained.decision)
         })
     }

@@ -192,7 +192,7 @@ impl Fields {
         most: usize,
         choices: &[(&str, T)],
     ) -> Vec<(String, T)> {
-        let members = self.require(name, |fields, name| fields.optional_data(name));
+        let members = self.require(name, Self::optional_data);
         if members.len() > most {
             self.refuse(name, "too_many", format!("must have at most {most} members"));
             return Vec::new();
@@ -205,6 +205,11 @@ impl Fields {
             }
         }
         found
+    }
+
+    /// How many problems were found so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
     }
 
     /// Adds a problem with `name`, which may be a path below this object: for what only the caller can judge.

@@ -3,6 +3,9 @@
 //! [`Api::call`] takes any request of the `http` crate and answers it; adapters mount it and add nothing.
 
 mod accounts;
+mod analytics;
+mod authzen;
+mod authzen_shapes;
 mod body;
 mod call;
 mod decisions;
@@ -73,6 +76,7 @@ impl Api {
     {
         let begin = Instant::now();
         let (mut head, body) = request.into_parts();
+        let sent_id = head.headers.get(REQUEST_ID).cloned();
         let id = match head.extensions.get::<RequestId>() {
             Some(id) => id.clone(),
             None => RequestId::of(&head.headers),
@@ -111,6 +115,10 @@ impl Api {
             }
         };
         finish(&mut response, &id);
+        // AuthZEN has the id echoed as it was sent, whatever it looks like.
+        if let Some(sent_id) = sent_id.filter(|_| pattern.starts_with("/access/v1/")) {
+            response.headers_mut().insert(REQUEST_ID, sent_id);
+        }
         if head.method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
@@ -161,12 +169,12 @@ fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) ->
     Reply::problem(problem::respond(&error, &id)).with(header::ALLOW, allowed.header())
 }
 
-/// Gives a response what every one carries: the request's id, and `Cache-Control: no-store` unless it says otherwise.
-/// For adapters, where somebody else made the response.
+/// Gives a response what every one carries: the request's id, unless it names one already, and `Cache-Control: no-store`,
+/// unless it says otherwise. For adapters, where somebody else made the response.
 pub fn finish<B>(response: &mut Response<B>, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
+        headers.entry(REQUEST_ID).or_insert(id);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, decisions, health, members, metadata, organizations,
+    accounts, analytics, authzen, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
     resource_types, roles, service_accounts, sessions,
 };
@@ -61,8 +61,15 @@ use super::{
         resource_types::read,
         decisions::check,
         decisions::check_many,
+        analytics::permissions,
         metadata::jwks,
         metadata::authorization_server,
+        authzen::evaluate,
+        authzen::evaluate_many,
+        authzen::search_subject,
+        authzen::search_resource,
+        authzen::search_action,
+        authzen::configuration,
         metadata::openapi,
         health::live,
         health::ready,

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method};
 
 use super::{
-    accounts,
+    accounts, analytics, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, health, members, metadata, organizations, resource_types, roles, service_accounts, sessions,
@@ -84,8 +84,15 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/resource-types/{type}", SignedIn, Nothing, resource_types::read),
         route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
+        route!(GET "/auth/analytics/permissions", SignedIn, Nothing, analytics::permissions),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
+        route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),
+        route!(POST "/access/v1/evaluations", SignedIn, StandardJson, authzen::evaluate_many),
+        route!(POST "/access/v1/search/subject", SignedIn, StandardJson, authzen::search_subject),
+        route!(POST "/access/v1/search/resource", SignedIn, StandardJson, authzen::search_resource),
+        route!(POST "/access/v1/search/action", SignedIn, StandardJson, authzen::search_action),
+        route!(GET "/.well-known/authzen-configuration", Public, Nothing, authzen::configuration),
         route!(GET "/openapi.json", Public, Nothing, metadata::openapi),
         route!(GET "/health/live", Public, Nothing, health::live),
         route!(GET "/health/ready", Public, Nothing, health::ready),

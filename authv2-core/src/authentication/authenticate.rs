@@ -128,6 +128,11 @@ impl AuthenticationService {
         // A token acts in the tenant that it was issued for, wherever its session has gone since.
         let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });
         let membership = self.membership(&user, tenant).await?;
+        if membership.is_none() && claims.store.is_some() {
+            // Bound to a store that is not there for it: it acts nowhere else.
+            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
+            return Err(invalid_token());
+        }
         Ok(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock)))
     }
 

@@ -29,6 +29,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
         inner.permissions.write_behind().await
     });
+    inner.permissions.begin_looking_around();
     repeat(inner, LOOK_AROUND, "look for what other nodes changed", |inner| async move {
         inner.permissions.look_around().await
     });

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    AuthenticationService, Inner, background, cookies::CookieStyle, csrf::CsrfTokens, foundation, throttle::Throttle,
+    AuthenticationService, Inner, ResourceDirectory, background, cookies::CookieStyle, csrf::CsrfTokens, foundation,
+    throttle::Throttle,
 };
 use crate::{
     changes::{Change, Feed, Listener},
@@ -108,11 +109,12 @@ pub struct Builder {
     config: Config,
     clock: Arc<dyn Clock>,
     store: Option<(SharedStore, Feed)>,
+    directory: Option<Arc<dyn ResourceDirectory>>,
 }
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, clock: Arc::new(SystemClock::new()), store: None }
+        Self { config, clock: Arc::new(SystemClock::new()), store: None, directory: None }
     }
 
     /// Judges time by `clock`. Default: the system's, corrected by the database's.
@@ -130,6 +132,14 @@ impl Builder {
         self
     }
 
+    /// Lists the application's resources with `directory`, for AuthZEN's resource search. Default: none, and the search
+    /// finds nothing.
+    #[must_use]
+    pub fn resource_directory(mut self, directory: Arc<dyn ResourceDirectory>) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
     /// Starts the service: opens the store, brings its schema up to date, reads or makes the keys, and makes the
     /// first administrator where one is configured.
     ///
@@ -138,7 +148,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
-        let Self { config, clock, store } = self;
+        let Self { config, clock, store, directory } = self;
         config.validate()?;
         if config.profile == Profile::Development {
             tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
@@ -191,6 +201,7 @@ impl Builder {
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
+            directory,
         });
         background::start(&inner);
         Ok(AuthenticationService(inner))

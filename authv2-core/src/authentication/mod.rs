@@ -4,12 +4,15 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod analytics;
 mod authenticate;
+mod authzen;
 mod background;
 mod builder;
 mod cookies;
 mod credentials;
 mod csrf;
+mod directory;
 mod foundation;
 mod login;
 mod members;
@@ -25,9 +28,11 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
     builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
+    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
@@ -73,6 +78,7 @@ struct Inner {
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,
+    directory: Option<Arc<dyn ResourceDirectory>>,
 }
 
 impl AuthenticationService {

@@ -7,6 +7,7 @@ use crate::{
     audit::Origin,
     error::{Code, Error, Result},
     organization::{Organization, Store},
+    permission,
     permission::{OWNER, Role, builtin_roles, is_owner},
     principal::Principal,
     store::{Named, NewRole, OrganizationRecord, StoreError},
@@ -81,6 +82,8 @@ impl AuthenticationService {
             if !is_owner(&basis.model, &basis.roles) {
                 return Err(Error::new(Code::PermissionDenied, "for owners only"));
             }
+            // An owner under a deny may not.
+            basis.standing.require(&permission!("organization:delete"))?;
             Requirement::RecentAuth(RECENT).check(Some(&standing.principal), self.now())?;
             let deleted = self.0.organizations.delete(basis.at, standing.actor(), origin).await?;
             if tries.settle(deleted).await?.is_some() {

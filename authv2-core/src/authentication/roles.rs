@@ -1,12 +1,14 @@
 //! Roles and declared resource types: writing them, removing them, and what a change of a role would mean.
 
+use std::collections::BTreeMap;
+
 use super::{AuthenticationService, Basis, Standing, Tries, Written};
 use crate::{
     audit::Origin,
     error::{Code, Error, FieldError, Result},
     permission::{
-        Condition, Impact, Model, ModelError, Pattern, Permission, ResourceType, Role, RoleDefinition, impact,
-        judge_role,
+        AttributeType, Condition, Impact, Model, ModelError, Pattern, Permission, Refusal, ResourceType, Role,
+        RoleDefinition, impact, is_owner, judge_role,
     },
     store::{Holder, NewRole, ResourceTypeRecord, RoleDeletion},
 };
@@ -16,6 +18,12 @@ const CREATE: Permission = crate::permission!("roles:create");
 const UPDATE: Permission = crate::permission!("roles:update");
 const DELETE: Permission = crate::permission!("roles:delete");
 const READ_MEMBERS: Permission = crate::permission!("members:read");
+
+/// What an organization may have: every node compiles and keeps it.
+const ROLES_MAX: usize = 2_000;
+const GRANTS_MAX: usize = 20_000;
+/// A decision evaluates those of them that speak of its permission.
+const CONDITIONS_MAX: usize = 500;
 
 /// How many problems with conditions are told.
 const PROBLEMS_TOLD: usize = 100;
@@ -136,9 +144,12 @@ impl AuthenticationService {
             let basis = self.basis(standing).await?;
             basis.standing.require(&UPDATE)?;
             refuse_contradictions(&basis.model, name, declared)?;
+            let act = standing.act("resource_type.declared", origin).on(name);
+            if changes_a_reading(&basis.model, name, declared) && !is_owner(&basis.model, basis.author().roles) {
+                return Err(self.refused(act, &Refusal::NotAnOwner).await?);
+            }
             let put = if basis.model.resource_types.contains_key(name) { Put::Replaced } else { Put::New };
             let record = ResourceTypeRecord { name: name.to_owned(), attributes: attributes.clone() };
-            let act = standing.act("resource_type.declared", origin).on(name);
             let written = self.0.store.put_resource_type(basis.at, record, act).await?;
             if let Some(((), revision)) = tries.settle(written).await? {
                 return Ok(self.written(basis.at, (put, revision)));
@@ -219,10 +230,12 @@ fn with_role(model: &Model, definition: &RoleDefinition, conditions: &[PlacedCon
     if definition.inherits.contains(&definition.name) {
         return Err(cycle());
     }
-    model.with_role(definition).map_err(|problem| match problem {
+    let after = model.with_role(definition).map_err(|problem| match problem {
         ModelError::Cycle => cycle(),
         other => Error::internal(other),
-    })
+    })?;
+    refuse_too_much(&after)?;
+    Ok(after)
 }
 
 /// The resource that a grant's condition is asked about, where it is always the same.
@@ -251,6 +264,38 @@ fn refuse_contradictions(model: &Model, name: &str, declared: &ResourceType) -> 
         }
     }
     refuse_all(problems)
+}
+
+/// Whether a declaration changes how what is sent is read, as text or as an address, where a condition there is may
+/// look at it: it could lift a deny then.
+fn changes_a_reading(model: &Model, name: &str, declared: &ResourceType) -> bool {
+    let before = model.resource_types.get(name).map(|declared| &declared.attributes);
+    let is_ip = |attributes: &BTreeMap<String, AttributeType>, name: &str| {
+        attributes.get(name).is_some_and(|kind| *kind == AttributeType::Ip)
+    };
+    let names = declared.attributes.keys().chain(before.into_iter().flat_map(BTreeMap::keys));
+    let changed: Vec<&str> = names
+        .map(String::as_str)
+        .filter(|name| is_ip(&declared.attributes, name) != before.is_some_and(|before| is_ip(before, name)))
+        .collect();
+    let conditions = || model.roles().iter().flat_map(|role| &role.grants).filter_map(|grant| grant.when.as_deref());
+    changed.iter().any(|name| conditions().any(|when| when.contains(name)))
+}
+
+/// Bounds what one organization makes every node compile, keep and evaluate.
+fn refuse_too_much(model: &Model) -> Result<()> {
+    let grants = || model.roles().iter().flat_map(|role| &role.grants);
+    for (what, count, most) in [
+        ("roles", model.roles().len(), ROLES_MAX),
+        ("grants", grants().count(), GRANTS_MAX),
+        ("grants with conditions", grants().filter(|grant| grant.when.is_some()).count(), CONDITIONS_MAX),
+    ] {
+        if count > most {
+            let message = format!("an organization has at most {most} {what}");
+            return Err(Error::invalid(vec![FieldError::new("", "too_many", message)]));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_builtin(model: &Model, name: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use super::AuthenticationService;
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     error::{Code, Error, Result},
-    id::{MemberId, StoreId},
+    id::{MemberId, OrgId, StoreId},
     permission::{Access, Author, CatchUpError, Decision, Model, OWNER, Permission, Question, Refusal},
     principal::{Principal, refuse},
     secret::random_bytes,
@@ -139,10 +139,20 @@ impl AuthenticationService {
         Ok(Basis { standing, at, model, roles: held.roles, owners })
     }
 
+    /// Makes decisions on this node from now on on data that is at least as new as what the store has now.
+    ///
+    /// # Errors
+    /// An outage.
+    pub(super) async fn arrive_at_present(&self, organization: OrgId) -> Result<()> {
+        match self.0.store.organization(&OrganizationName::Id(organization)).await? {
+            Some(record) => self.arrive(AtRevision { organization, revision: record.revision }).await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits until decisions on this node are made on data of that revision or a later one.
     async fn arrive(&self, at: AtRevision) -> Result<()> {
-        let token = self.0.permissions.token(at.organization, at.revision);
-        self.0.permissions.catch_up(&token).await.map_err(|error| match error {
+        self.0.permissions.reach(at.organization, at.revision).await.map_err(|error| match error {
             CatchUpError::Store(error) => error.into(),
             not_yet @ CatchUpError::NotYet => Error::unavailable(not_yet),
             other => Error::internal(other),
@@ -177,7 +187,7 @@ pub(crate) struct Written<T> {
 /// The tries of a write that is decided on a reading: read, judge, write, and all over again where somebody else wrote
 /// in between.
 ///
-/// ```ignore
+/// ```text
 /// let mut tries = Tries::new();
 /// loop {
 ///     let basis = auth.basis(&standing).await?;
@@ -223,7 +233,7 @@ impl Tries {
 }
 
 /// The one answer for what does not exist and for what the caller may not see.
-fn no_organization() -> Error {
+pub(super) fn no_organization() -> Error {
     Error::new(Code::NotFound, "there is no such organization")
 }
 

@@ -6,7 +6,9 @@ use foldhash::fast::FixedState;
 
 use super::{
     cache::{Member, Organization, Standing},
+    definition::RoleDefinition,
     explain::Explanation,
+    model::ModelError,
     question::{Decision, Question, Subject},
     snapshot::{Judged, Rights, Snapshot},
     tally::{Label, Outcome, Tally},
@@ -27,6 +29,21 @@ pub struct Access {
     member: Arc<Member>,
     standing: Arc<Standing>,
     tally: Arc<Tally>,
+}
+
+/// A member's rights under roles that are only proposed. Made by [`Access::what_if`].
+#[derive(Debug)]
+pub struct WhatIf {
+    snapshot: Snapshot,
+    rights: Rights,
+}
+
+impl WhatIf {
+    /// Decides as if the roles were so, and says why.
+    #[must_use]
+    pub fn explain(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Explanation {
+        self.snapshot.explain(&self.rights, question, subject, now)
+    }
 }
 
 impl Access {
@@ -55,6 +72,21 @@ impl Access {
     #[must_use]
     pub fn rights(&self) -> &Rights {
         &self.standing.rights
+    }
+
+    /// What the member could do if these roles were written, each in place of the one of its name: nothing is written,
+    /// and what is decided on it is not counted.
+    ///
+    /// # Errors
+    /// [`ModelError`] if they do not fit together.
+    pub fn what_if(&self, proposed: &[RoleDefinition]) -> Result<WhatIf, ModelError> {
+        let mut model = self.snapshot().model().clone();
+        for definition in proposed {
+            model = model.with_role(definition)?;
+        }
+        let snapshot = Snapshot::compile(model);
+        let rights = snapshot.rights(self.member.roles());
+        Ok(WhatIf { snapshot, rights })
     }
 
     /// Decides, and counts the decision.

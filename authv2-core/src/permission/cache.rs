@@ -144,14 +144,24 @@ impl Caches {
     /// Whether everything that is decided on in an organization holds at least up to `revision`.
     pub(super) fn has_reached(&self, organization: OrgId, revision: i64) -> bool {
         // What is at hand was kept right up to there, and what is not will be read after.
-        let followed = self.followed.get(&organization).is_some_and(|followed| followed.reach().covers(revision));
+        let followed = self.followed(organization).covers(revision);
         let is_at_hand = |within: Arc<Organization>| within.followed.reach().extends(within.revision()) >= revision;
         followed || self.organizations.get(&organization).and_then(Result::ok).is_some_and(is_at_hand)
     }
 
-    /// Whether this is what is at hand of the organization.
-    pub(super) fn is_current(&self, organization: &Arc<Organization>) -> bool {
-        matches!(self.organizations.peek(&organization.id()), Some(Ok(there)) if Arc::ptr_eq(&there, organization))
+    /// How far the changes of an organization were followed.
+    pub(super) fn followed(&self, organization: OrgId) -> Reach {
+        self.followed.get(&organization).map_or(Reach::NOTHING, |followed| followed.reach())
+    }
+
+    /// Whether just this reading of an organization is at hand.
+    pub(super) fn is_at_hand(&self, organization: &Arc<Organization>) -> bool {
+        self.organizations.peek(&organization.id()).is_some_and(|there| is(&there, organization))
+    }
+
+    /// Whether just this reading of a member is at hand.
+    pub(super) fn is_member_at_hand(&self, member: &Arc<Member>) -> bool {
+        self.members.peek(&(member.organization, member.id)).is_some_and(|there| is(&there, member))
     }
 
     /// Forgets an organization: the next one to ask reads it anew.
@@ -162,16 +172,6 @@ impl Caches {
     /// Forgets exactly this reading of an organization.
     pub(super) fn forget_organization(&self, outdated: &Arc<Organization>) {
         self.organizations.remove_if(&outdated.id(), |there| is(there, outdated));
-    }
-
-    /// Applies a change that was read from the store, unless it was applied already: this node's own are there too.
-    pub(super) fn hear(&self, change: &Change) {
-        match *change {
-            Change::OrganizationChanged { organization, revision }
-            | Change::MemberChanged { organization, revision, .. }
-                if self.has_reached(organization, revision) => {}
-            _ => self.apply(change),
-        }
     }
 
     /// Forgets a member: the next one to ask reads it anew.
@@ -225,7 +225,7 @@ impl Listener for Caches {
         };
         let followed = self.followed.get(&organization);
         if followed.as_ref().is_some_and(|followed| followed.reach().covers(revision)) {
-            // It came before: nothing that is at hand is older.
+            // It came before, by the feed or from the store: nothing that is decided on is older.
             return;
         }
         match member {
@@ -256,6 +256,11 @@ impl Member {
         Self { organization, id, revision, roles, resolved: RwLock::default(), noted: AtomicI64::new(i64::MIN) }
     }
 
+    /// The roles it holds.
+    pub(super) fn roles(&self) -> &[Assignment] {
+        &self.roles
+    }
+
     /// Its standing in this very organization, if that was resolved.
     pub(super) fn standing_in(&self, organization: &Arc<Organization>) -> Option<Arc<Standing>> {
         let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
@@ -270,11 +275,6 @@ impl Member {
         let resolved = Resolved { within: Arc::downgrade(organization), standing: Arc::clone(&standing) };
         *self.resolved.write().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
         standing
-    }
-
-    /// The revision up to which this holds, by what was known before it was looked up.
-    pub(super) fn holds_until(&self, known: Reach) -> i64 {
-        known.extends(self.revision)
     }
 
     /// Whether its use of a right now is worth a note, which it is once in a while.

@@ -31,7 +31,8 @@ pub(super) struct Reach {
 impl Followed {
     /// Nothing is known yet, but changes are noted from now on.
     pub(super) fn new() -> Self {
-        Self { from: AtomicI64::new(i64::MAX), until: AtomicI64::new(i64::MIN), early: Mutex::default() }
+        let Reach { from, until } = Reach::NOTHING;
+        Self { from: AtomicI64::new(from), until: AtomicI64::new(until), early: Mutex::default() }
     }
 
     /// Begins at a revision that was read just now, unless it has begun.
@@ -76,6 +77,8 @@ impl Followed {
 }
 
 impl Reach {
+    pub(super) const NOTHING: Self = Self { from: i64::MAX, until: i64::MIN };
+
     /// Whether every change up to `revision` was applied.
     pub(super) fn covers(self, revision: i64) -> bool {
         self.until >= revision

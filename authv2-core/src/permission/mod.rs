@@ -21,7 +21,7 @@ mod sum;
 mod tally;
 
 pub use self::{
-    access::Access,
+    access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},
     condition::{CONDITION_MAX, Condition, ConditionError},
     definition::{Effect, Grant, RoleDefinition, StepUp},

@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use super::cache::Caches;
 use crate::{
-    changes::Change,
+    changes::{Change, Listener as _},
     clock::Timestamp,
     store::{SharedStore, StoreError},
 };
 
-/// How far back each look goes. A change bears the moment its transaction began to be written; none takes so long
-/// that it would be committed later than this, since the store gives up on a write well before.
-const LOOK_BACK: Duration = Duration::from_secs(60);
+/// How far back each look goes. A change bears the moment of its act; a write that takes several times the store's
+/// patience (5 s, unless it is set to more) is undone, so that none is committed later than this.
+const LOOK_BACK: Duration = Duration::from_secs(120);
 
 /// After this long without having looked, what is at hand is trusted no longer.
 const STALENESS_MAX: Duration = Duration::from_secs(5);
@@ -31,13 +31,18 @@ pub(super) struct Others {
     /// The changes of the last look, which the next one finds again.
     seen: Mutex<HashSet<Change>>,
     began: Instant,
-    /// When the last look that worked was begun, in milliseconds since `began`; 0 before the first.
+    /// When the last look that worked was begun, in milliseconds since `began`; 0 where nobody looks.
     looked: AtomicU64,
 }
 
 impl Others {
     pub(super) fn new() -> Self {
         Self { seen: Mutex::default(), began: Instant::now(), looked: AtomicU64::new(0) }
+    }
+
+    /// From now on somebody looks.
+    pub(super) fn begin(&self) {
+        self.looked.store(self.elapsed().max(1), Ordering::Release);
     }
 
     /// Looks once, and tells `caches` of everything new.
@@ -49,14 +54,13 @@ impl Others {
         let found: HashSet<Change> = store.tenancy_changes(now - LOOK_BACK).await?.into_iter().collect();
         let before = std::mem::replace(&mut *self.seen(), found.clone());
         for change in found.difference(&before) {
-            caches.hear(change);
+            caches.apply(change);
         }
         self.looked.store(begun.max(1), Ordering::Release);
         Ok(())
     }
 
-    /// Whether the last look is so long ago that others may have changed what is at hand. Not before the first one:
-    /// whoever never looks is alone.
+    /// Whether the last look is so long ago that others may have changed what is at hand. Never where nobody looks.
     pub(super) fn is_stale(&self) -> bool {
         let looked = self.looked.load(Ordering::Acquire);
         looked != 0

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     access::Access,
@@ -62,7 +62,11 @@ impl PermissionService {
     /// # Errors
     /// The store's.
     pub async fn snapshot(&self, organization: OrgId) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        let found = present(self.0.caches.organization(organization).await)?;
+        let Inner { caches, others, .. } = &*self.0;
+        if others.is_stale() {
+            caches.forget(organization);
+        }
+        let found = present(caches.organization(organization).await)?;
         Ok(found.map(|organization| Arc::clone(&organization.snapshot)))
     }
 
@@ -89,6 +93,11 @@ impl PermissionService {
         Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
     }
 
+    /// What is at hand is trusted only as long as [`look_around`](Self::look_around) works, from now on.
+    pub(crate) fn begin_looking_around(&self) {
+        self.0.others.begin();
+    }
+
     /// Looks for what other nodes and processes changed. To be called once a second.
     ///
     /// # Errors
@@ -98,19 +107,23 @@ impl PermissionService {
         others.look(store, clock.now(), caches).await
     }
 
-    /// Brings together what is not at hand yet, or not in this constellation.
+    /// Brings together what is not at hand yet, or not in this constellation: the roles and the assignments must both
+    /// hold at the later one of the revisions at which they were read.
     async fn read(&self, organization: OrgId, member: MemberId) -> Result<Option<Found>, StoreError> {
         let caches = &self.0.caches;
         for _ in 0..READINGS_MAX {
+            let before = caches.followed(organization);
             let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
-            // Before the member is looked up: what is found then holds at least that far.
-            let known = within.followed.reach();
             let Some(member) = present(caches.member(organization, member).await)? else { return Ok(None) };
-            if member.holds_until(known) < within.revision() {
+            // What is still at hand was kept right until now, anything else at least until before it was looked up.
+            let now = within.followed.reach();
+            let roles_until = if caches.is_at_hand(&within) { now } else { before }.extends(within.revision());
+            let member_until = if caches.is_member_at_hand(&member) { now } else { before }.extends(member.revision);
+            if member_until < within.revision() {
                 caches.forget_member(&member);
-            } else if known.extends(within.revision()) < member.revision {
+            } else if roles_until < member.revision {
                 caches.forget_organization(&within);
-            } else if caches.is_current(&within) {
+            } else {
                 let standing = match member.standing_in(&within) {
                     Some(standing) => standing,
                     None => member.resolve(&within),
@@ -148,7 +161,8 @@ impl PermissionService {
         }
         let end = Instant::now() + CATCH_UP_WITHIN;
         loop {
-            let there = store.organization(&OrganizationName::Id(organization)).await?;
+            let asked = timeout_at(end, store.organization(&OrganizationName::Id(organization))).await;
+            let there = asked.map_err(|_| CatchUpError::NotYet)??;
             // One that has gone has nothing to wait for.
             if there.is_none_or(|there| there.revision >= revision) {
                 // The next decision reads the roles anew, and after them the members that were read before.

@@ -6,7 +6,7 @@ use super::Principal;
 use crate::{
     error::{Challenge, Code, Error, Result},
     id::StoreId,
-    permission::{Access, Decision, Explanation, Permission, Question, StepUp},
+    permission::{Access, Decision, Explanation, ModelError, Permission, Question, RoleDefinition, StepUp},
 };
 
 /// May this principal do that? Begun by [`Principal::check`].
@@ -60,6 +60,20 @@ impl<'a> Check<'a> {
         match self.here() {
             Some(access) => access.explain(&self.question(), &self.principal.subject(), self.principal.now()),
             None => Explanation::nothing(),
+        }
+    }
+
+    /// The answer, and why, if these roles were written, each in place of the one of its name. Nothing is written.
+    ///
+    /// # Errors
+    /// [`ModelError`] if they do not fit together.
+    pub fn what_if(&self, proposed: &[RoleDefinition]) -> Result<Explanation, ModelError> {
+        match self.here() {
+            Some(access) => {
+                let then = access.what_if(proposed)?;
+                Ok(then.explain(&self.question(), &self.principal.subject(), self.principal.now()))
+            }
+            None => Ok(Explanation::nothing()),
         }
     }
 

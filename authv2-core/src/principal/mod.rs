@@ -135,7 +135,6 @@ impl Principal {
     ///     principal.check(permission!("orders:refund")).resource(json!({"amount": amount})).require()
     /// }
     /// ```
-    #[must_use]
     pub fn check(&self, permission: Permission) -> Check<'_> {
         Check::new(self, permission)
     }

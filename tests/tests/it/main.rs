@@ -16,6 +16,7 @@ mod http_robustness;
 mod jose_interop;
 mod layers;
 mod page;
+mod permissions;
 mod row_security;
 mod store;
 mod wycheproof_jose;

@@ -143,18 +143,22 @@ async fn a_query_without_its_tenant_sees_no_row_of_another() {
     both.sort_unstable();
     for table in TABLES {
         assert_eq!(seen(&mut owner, &[], table).await, both, "{table}: there is something to see");
-        assert_eq!(seen(&mut serving, &[], table).await, [], "{table}: of nobody, where nobody is named");
+        assert_eq!(
+            seen(&mut serving, &[], table).await,
+            Vec::<OrgId>::new(),
+            "{table}: of nobody, where nobody is named"
+        );
         for of in [&acme, &other] {
             let found = seen(&mut serving, &organization(of), table).await;
             assert_eq!(found, [of.organization], "{table}");
         }
         for value in ["", &OrgId::new().to_string()] {
             let settings = [("authv2.org", value.to_owned())];
-            assert_eq!(seen(&mut serving, &settings, table).await, [], "{table}: {value:?}");
+            assert_eq!(seen(&mut serving, &settings, table).await, Vec::<OrgId>::new(), "{table}: {value:?}");
         }
     }
     // The setting ends with its transaction: the next one on the connection begins with none.
-    assert_eq!(seen(&mut serving, &[], "members").await, []);
+    assert_eq!(seen(&mut serving, &[], "members").await, Vec::<OrgId>::new());
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ impl Check<'_> {
             ExprKind::ExtHasAttr { expr, attrs } => {
                 let first = self.infer_attribute(expression, expr, attrs.first())?;
                 if attrs.len() > 1 {
-                    has_attributes(expression, first)?
+                    has_attributes(expression, first)?;
                 }
                 Ok(Type::BOOLEAN)
             }

@@ -62,13 +62,12 @@ impl Condition {
         let nobody = ast::EntityUIDEntry::unknown;
         let records = facts::records(scene, &self.0.mentions);
         let request = Request::from(ast::Request::new_unchecked(nobody(), nobody(), nobody(), Some(records)));
-        let Compiled { expression, depth, .. } = &*self.0;
-        match stack::with_room(*depth, || eval_expression(&request, &NO_ENTITIES, expression)) {
+        stack::with_room(self.0.depth, || match eval_expression(&request, &NO_ENTITIES, &self.0.expression) {
             Ok(EvalResult::Bool(true)) => Held::Yes,
             Ok(EvalResult::Bool(false)) => Held::No,
             Ok(_) => Held::Failed("it is neither true nor false".to_owned()),
             Err(error) => Held::Failed(reason(&error)),
-        }
+        })
     }
 }
 

@@ -142,7 +142,10 @@ fn resource(scene: &Scene<'_>, name: &str) -> Option<Value> {
     let declared = scene.place.resource_type.and_then(|declared| declared.attributes.get(name));
     let json = scene.question.resource.and_then(|fields| fields.get(name));
     let found = match (json, declared) {
-        (Some(serde_json::Value::String(text)), Some(AttributeType::Ip)) => value::ip(text),
+        // What is no address stays the text that it is: a declaration makes nothing disappear.
+        (Some(serde_json::Value::String(text)), Some(AttributeType::Ip)) => {
+            value::ip(text).or_else(|| value::of_json(&serde_json::Value::String(text.clone())))
+        }
         (Some(json), _) => value::of_json(json),
         (None, _) => None,
     };

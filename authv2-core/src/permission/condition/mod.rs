@@ -21,7 +21,8 @@ mod parse;
 mod scene;
 #[cfg(feature = "cedar")]
 mod stack;
-#[cfg(all(test, feature = "cedar"))]
+#[cfg(test)]
+#[cfg(feature = "cedar")]
 mod tests;
 #[cfg(feature = "cedar")]
 mod tree;

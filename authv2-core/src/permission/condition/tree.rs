@@ -18,6 +18,9 @@ use super::{
 /// How deep an expression may be: also a chain of `&&` or `.` is one, and evaluating it recurses.
 const DEPTH_MAX: usize = 256;
 
+/// The longest pattern of a `like`, in characters.
+const PATTERN_MAX: usize = 256;
+
 /// Something wrong with an expression, at a byte of its text.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -84,6 +87,10 @@ impl Scope {
                 let holder = self.holder(expr, attrs.first(), depth)?;
                 build().extended_has_attr(holder, attrs.clone())
             }
+            // Matching takes time of its length times the text's.
+            ExprKind::Like { pattern, .. } if pattern.len() > PATTERN_MAX => {
+                return Err(Wrong::at(expression, format!("a pattern has at most {PATTERN_MAX} characters")));
+            }
             ExprKind::Like { expr, pattern } => build().like(self.bring(expr, depth)?, pattern.clone()),
             ExprKind::Is { expr, entity_type } => build().is_entity_type(self.bring(expr, depth)?, entity_type.clone()),
             ExprKind::Set(elements) => build().set(self.bring_all(elements.iter(), depth)?),
@@ -93,9 +100,8 @@ impl Scope {
                 build().record(fields).map_err(|error| Wrong::at(expression, error.to_string()))?
             }
             ExprKind::Slot(_) => return Err(Wrong::at(expression, "there is nothing to fill this in a condition")),
-            // Only partial evaluation has these, and a tolerant parser errors.
-            #[allow(unreachable_patterns, reason = "other features of Cedar add variants")]
-            ExprKind::Unknown(_) | _ => return Err(Wrong::at(expression, "not for conditions")),
+            // Of partial evaluation.
+            ExprKind::Unknown(_) => return Err(Wrong::at(expression, "not for conditions")),
         })
     }
 

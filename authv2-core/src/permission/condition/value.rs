@@ -15,6 +15,9 @@ use super::scene::DEPTH_MAX;
 /// The digits up to which a decimal number survives being read as a double.
 const EXACT_DIGITS: usize = 15;
 
+/// The longest text that a condition looks at, in bytes; a longer one is absent.
+const TEXT_MAX: usize = 4096;
+
 static DECIMAL: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());
 static IP: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
 
@@ -29,7 +32,7 @@ fn of_json_within(json: &serde_json::Value, depth: usize) -> Option<Value> {
         serde_json::Value::Null => None,
         serde_json::Value::Bool(is) => Some((*is).into()),
         serde_json::Value::Number(number) => of_number(number),
-        serde_json::Value::String(text) => Some(text.as_str().into()),
+        serde_json::Value::String(text) => (text.len() <= TEXT_MAX).then(|| text.as_str().into()),
         serde_json::Value::Array(elements) => {
             Some(Value::set(elements.iter().filter_map(|element| of_json_within(element, depth)), None))
         }

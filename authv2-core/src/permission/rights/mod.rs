@@ -86,7 +86,9 @@ pub fn judge_assignment(
             narrowed |= loses(&old, &new);
         }
     }
-    if narrowed && is_owner(model, before) && !judge.is_owner() {
+    // Being an owner is more than holding `*`: owners alone narrow owners, and end an organization.
+    let becomes_owner = !is_owner(model, before) && is_owner(model, after);
+    if (becomes_owner || narrowed && is_owner(model, before)) && !judge.is_owner() {
         return Err(Refusal::NotAnOwner);
     }
     let changed: Vec<Holder> = owners
@@ -120,7 +122,9 @@ pub fn judge_role(
     judge.covers_role(before, after, role)?;
     judge.covers_heirs(before, after, &affected)?;
     judge.covers_holders(before, after, &affected, holders)?;
-    if !judge.is_owner() && narrows_an_owner(before, after, holders) {
+    let alone = [Assignment { role, store: None }];
+    let makes_owners = !is_owner(before, &alone) && is_owner(after, &alone);
+    if !judge.is_owner() && (makes_owners || narrows_an_owner(before, after, holders)) {
         return Err(Refusal::NotAnOwner);
     }
     let remains = || has_owner(after, owners) || has_owner(after, holders);
@@ -179,13 +183,14 @@ impl<'m> Judge<'m> {
         refuse_at(old.uncovered_gain(new, own, atoms(&[old, new, own]).into_iter()), place)
     }
 
-    /// Whoever makes a role bring more covers all of it, as it was and as it will be: else one could prepare what
-    /// somebody else hands out.
+    /// Whoever changes what a role brings covers all of it, as it was and as it will be: else one could prepare what
+    /// somebody else hands out, or take what one could not give back.
     fn covers_role(&mut self, before: &Model, after: &Model, role: RoleId) -> Result<(), Refusal> {
         let own = self.at(None);
         let (old, new) = (Sum::of(before, BTreeSet::from([role])), Sum::of(after, BTreeSet::from([role])));
         let atoms = atoms(&[&old, &new, own]);
-        if own.may_do_everything() || !atoms.iter().any(|atom| old.gains(&new, *atom)) {
+        let changes = |atom: &Atom<'_>| old.gains(&new, *atom) || new.gains(&old, *atom);
+        if own.may_do_everything() || !atoms.iter().any(changes) {
             return Ok(());
         }
         refuse_at(old.uncovered(own, atoms.iter().copied()).or_else(|| new.uncovered(own, atoms.iter().copied())), None)
@@ -193,6 +198,9 @@ impl<'m> Judge<'m> {
 
     /// What other roles come to bring by inheritance, the author has.
     fn covers_heirs(&mut self, before: &Model, after: &Model, heirs: &BTreeSet<RoleId>) -> Result<(), Refusal> {
+        if self.at(None).may_do_everything() {
+            return Ok(());
+        }
         heirs
             .iter()
             .map(|heir| BTreeSet::from([*heir]))

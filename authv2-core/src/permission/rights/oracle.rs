@@ -1,9 +1,10 @@
 //! The judgements against brute force: in every world, that is for every truth of every condition, who may do what.
+#![allow(clippy::needless_pass_by_value, reason = "a test reads better with values")]
 
 use super::*;
 use crate::{
     id::{OrgId, UserId},
-    permission::{Effect, Grant, OWNER, Permission, RoleDefinition, StepUp, builtin_roles},
+    permission::{ADMIN, Effect, Grant, OWNER, Permission, RoleDefinition, StepUp, builtin_roles},
 };
 
 const CONDITIONS: [&str; 2] = ["context.a", "context.b"];
@@ -16,50 +17,59 @@ const NAMES: [&str; 5] = ["r0", "r1", "r2", "r3", "r4"];
 /// Which conditions are true, and which sign-ins fresh enough: one bit each.
 type World = u8;
 
-fn worlds(conditional: bool) -> std::ops::Range<World> {
-    if conditional { 0..16 } else { 0..1 }
-}
+/// Every grant that reaches a place, to be asked in every case.
+struct Power<'m>(Vec<&'m Grant>);
 
-/// Straight from the contract: no deny that holds, wherever it stands, and an allow that does.
-fn may(model: &Model, held: &[Assignment], place: Option<StoreId>, permission: &Permission, world: World) -> bool {
-    let mut grants: Vec<&Grant> = Vec::new();
-    let mut roles: Vec<RoleId> =
-        held.iter().filter(|held| held.store.is_none() || held.store == place).map(|held| held.role).collect();
-    while let Some(id) = roles.pop() {
-        let Some(role) = model.role_by_id(id) else { continue };
-        grants.extend(&role.grants);
-        roles.extend(role.inherits.iter().map(|parent| model.role(parent).unwrap().id));
+impl<'m> Power<'m> {
+    fn of(model: &'m Model, held: &[Assignment], place: Option<StoreId>) -> Self {
+        let mut grants: Vec<&Grant> = Vec::new();
+        let mut roles: Vec<RoleId> =
+            held.iter().filter(|held| held.store.is_none() || held.store == place).map(|held| held.role).collect();
+        while let Some(id) = roles.pop() {
+            let Some(role) = model.role_by_id(id) else { continue };
+            grants.extend(&role.grants);
+            roles.extend(role.inherits.iter().map(|parent| model.role(parent).unwrap().id));
+        }
+        Self(grants)
     }
-    let holds = |grant: &&&Grant| {
-        let when = grant.when.as_deref().is_none_or(|when| world >> place_of(&CONDITIONS, when) & 1 == 1);
-        let fresh = grant.step_up.as_ref().and_then(|wish| wish.max_age);
-        when && fresh.is_none_or(|age| world >> (2 + place_of(&AGES, age)) & 1 == 1)
-    };
-    let speaking: Vec<&Grant> = grants.into_iter().filter(|grant| grant.permission.matches(permission)).collect();
-    let any = |effect| speaking.iter().filter(|grant| grant.effect == effect).any(|grant| holds(&grant));
-    any(Effect::Allow) && !any(Effect::Deny)
+
+    fn of_author(model: &'m Model, author: Author<'_>, place: Option<StoreId>) -> Self {
+        let acts_there = author.bound_to.is_none() || author.bound_to == place;
+        if acts_there { Self::of(model, author.roles, place) } else { Self(Vec::new()) }
+    }
+
+    /// Straight from the contract: no deny that holds, wherever it stands, and an allow that does.
+    fn may(&self, (asked, world): (&Permission, World)) -> bool {
+        let holds = |grant: &Grant| {
+            let when = grant.when.as_deref().is_none_or(|when| world >> place_of(&CONDITIONS, when) & 1 == 1);
+            let fresh = grant.step_up.as_ref().and_then(|wish| wish.max_age);
+            when && fresh.is_none_or(|age| world >> (2 + place_of(&AGES, age)) & 1 == 1)
+        };
+        let any = |effect| {
+            let mut speaking = self.0.iter().filter(|grant| grant.effect == effect && grant.permission.matches(asked));
+            speaking.any(|grant| holds(grant))
+        };
+        any(Effect::Allow) && !any(Effect::Deny)
+    }
 }
 
 fn place_of<T: PartialEq>(all: &[T], one: T) -> usize {
     all.iter().position(|other| *other == one).unwrap()
 }
 
-fn may_as_author(model: &Model, author: Author<'_>, place: Option<StoreId>, asked: &Permission, world: World) -> bool {
-    (author.bound_to.is_none() || author.bound_to == place) && may(model, author.roles, place, asked, world)
-}
-
-/// A place where the change lets `before` do what neither it nor the author could.
+/// Whether the change lets somebody do, in some place and case, what neither it nor the author could.
 fn escalates(scene: &Scene, old: (&Model, &[Assignment]), new: (&Model, &[Assignment]), author: Author<'_>) -> bool {
-    scene.every_case(|place, asked, world| {
-        may(new.0, new.1, place, asked, world)
-            && !may(old.0, old.1, place, asked, world)
-            && !may_as_author(&scene.model, author, place, asked, world)
+    scene.places().any(|place| {
+        let (before, after) = (Power::of(old.0, old.1, place), Power::of(new.0, new.1, place));
+        let own = Power::of_author(&scene.model, author, place);
+        scene.cases().any(|case| after.may(case) && !before.may(case) && !own.may(case))
     })
 }
 
 fn narrows(scene: &Scene, old: (&Model, &[Assignment]), new: (&Model, &[Assignment])) -> bool {
-    scene.every_case(|place, asked, world| {
-        may(old.0, old.1, place, asked, world) && !may(new.0, new.1, place, asked, world)
+    scene.places().any(|place| {
+        let (before, after) = (Power::of(old.0, old.1, place), Power::of(new.0, new.1, place));
+        scene.cases().any(|case| before.may(case) && !after.may(case))
     })
 }
 
@@ -73,8 +83,8 @@ fn owns(model: &Model, held: &[Assignment]) -> bool {
 
 /// An owner who may do everything in every place and world, and keeps it whatever becomes true.
 fn is_free_owner(scene: &Scene, model: &Model, holder: &Holder) -> bool {
-    let hindered = scene.every_case(|place, asked, world| !may(model, &holder.roles, place, asked, world));
-    holder.is_active_user && owns(model, &holder.roles) && !hindered
+    let mut places = scene.places().map(|place| Power::of(model, &holder.roles, place));
+    holder.is_active_user && owns(model, &holder.roles) && places.all(|power| scene.cases().all(|case| power.may(case)))
 }
 
 /// A random small organization.
@@ -87,7 +97,9 @@ struct Scene {
 
 impl Scene {
     fn random(random: &mut Random, conditional: bool) -> Self {
-        let mut model = Model::new(OrgId::new(), 1, "UTC").with_roles(builtin_roles().to_vec()).unwrap();
+        // Without the one that speaks of permissions that are not looked at here.
+        let builtin = builtin_roles().into_iter().filter(|role| role.name != ADMIN).collect();
+        let mut model = Model::new(OrgId::new(), 1, "UTC").with_roles(builtin).unwrap();
         for name in NAMES {
             model = random.edited(&model, name, conditional).unwrap_or(model);
         }
@@ -95,12 +107,15 @@ impl Scene {
         Self { model, stores: std::array::from_fn(|_| StoreId::new()), conditional, permissions }
     }
 
-    /// Whether it is so in some case. The third store is one where nobody holds a role.
-    fn every_case(&self, mut holds: impl FnMut(Option<StoreId>, &Permission, World) -> bool) -> bool {
-        let places = [None].into_iter().chain(self.stores.map(Some));
-        places.into_iter().any(|place| {
-            self.permissions.iter().any(|asked| worlds(self.conditional).any(|world| holds(place, asked, world)))
-        })
+    /// The organization and its stores; at the third nobody holds a role.
+    fn places(&self) -> impl Iterator<Item = Option<StoreId>> {
+        [None].into_iter().chain(self.stores.map(Some))
+    }
+
+    /// What can be asked, in every world.
+    fn cases(&self) -> impl Iterator<Item = (&Permission, World)> {
+        let worlds = if self.conditional { 0..16 } else { 0..1 };
+        self.permissions.iter().flat_map(move |asked| worlds.clone().map(move |world| (asked, world)))
     }
 
     fn assignments(&self, random: &mut Random) -> Vec<Assignment> {
@@ -188,7 +203,7 @@ impl Tally {
 #[test]
 fn no_assignment_escapes_brute_force() {
     let (mut random, mut tally) = (Random(1), Tally::default());
-    for round in 0..6_000 {
+    for round in 0..3_000 {
         let conditional = round % 3 > 0;
         let scene = Scene::random(&mut random, conditional);
         let model = &scene.model;
@@ -231,7 +246,10 @@ fn no_assignment_escapes_brute_force() {
             match outcome {
                 Ok(()) => {}
                 Err(Refusal::Escalation { .. }) => assert!(escalates, "no escalation: {}", context()),
-                Err(Refusal::NotAnOwner) => assert!(takes_from_owner, "not narrowed: {}", context()),
+                Err(Refusal::NotAnOwner) => {
+                    let made_one = !owns(model, &before) && owns(model, &after);
+                    assert!(takes_from_owner || made_one, "no owner concerned: {}", context());
+                }
                 Err(Refusal::LastOwner) => assert!(strands, "an owner is left: {}", context()),
             }
         }
@@ -242,7 +260,7 @@ fn no_assignment_escapes_brute_force() {
 #[test]
 fn no_edit_escapes_brute_force() {
     let (mut random, mut tally) = (Random(2), Tally::default());
-    for round in 0..6_000 {
+    for round in 0..3_000 {
         let conditional = round % 3 > 0;
         let scene = Scene::random(&mut random, conditional);
         let before = &scene.model;
@@ -280,7 +298,7 @@ fn no_edit_escapes_brute_force() {
             assert!(!takes_from_owner, "an owner narrowed: {}", context());
             assert!(!strands || conditional, "no owner left: {}", context());
             let unbound = Author { bound_to: None, roles: &at_organization(author) };
-            for role in after.roles() {
+            for role in after.roles().iter().filter(|role| inherits(&after, role.id)) {
                 let held = alone(role.id);
                 let prepared = escalates(&scene, (before, &held), (&after, &held), unbound);
                 assert!(!prepared, "`{}` made ready to be handed out: {}", role.name, context());
@@ -288,10 +306,11 @@ fn no_edit_escapes_brute_force() {
         }
         if !conditional && matches!(outcome, Err(Refusal::Escalation { .. })) {
             let role = alone(changed);
-            let grows = narrows(&scene, (&after, &role), (before, &role));
+            let changes =
+                narrows(&scene, (&after, &role), (before, &role)) || narrows(&scene, (before, &role), (&after, &role));
             let unbound = Author { bound_to: None, roles: &at_organization(author) };
             let uncovered = |model: &Model| escalates(&scene, (before, &[]), (model, &role), unbound);
-            let not_whole = grows && (uncovered(before) || uncovered(&after));
+            let not_whole = changes && (uncovered(before) || uncovered(&after));
             let heirs = || after.roles().iter().filter(|role| inherits(&after, role.id));
             let prepares = heirs().any(|role| {
                 let held = alone(role.id);

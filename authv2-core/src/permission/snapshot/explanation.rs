@@ -14,6 +14,9 @@ use crate::{
 /// How many ways to a yes an explanation names.
 const NEEDED_MAX: usize = 8;
 
+/// How many conditions are told that were tried.
+const TRIED_MAX: usize = 32;
+
 impl Snapshot {
     /// Decides as [`Snapshot::decide`] does, and says why. Who may see it sees the organization's roles and conditions.
     #[must_use]
@@ -46,7 +49,9 @@ impl Snapshot {
             Verdict::Denied => (Decision::Denied, None),
             Verdict::Depends => {
                 self.try_conditions(held, atom, Case { question, subject, now }, &mut |grant, outcome| {
-                    tried.extend(self.reason(held, grant).map(|grant| Trial { grant, outcome }));
+                    if tried.len() < TRIED_MAX {
+                        tried.extend(self.reason(held, grant).map(|grant| Trial { grant, outcome }));
+                    }
                 })
             }
         };

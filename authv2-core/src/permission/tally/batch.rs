@@ -4,7 +4,7 @@ use super::{Pending, Tally};
 use crate::store::{MemberUse, StoreError, Usage, UsageStore};
 
 /// The most rows of each kind in one write: it must not keep other writers waiting.
-const ROWS: usize = 500;
+const ROWS: usize = 100;
 
 /// What was taken from a tally. What is left of it when it goes, after a failure or because nobody waits any more,
 /// goes back.

@@ -219,8 +219,8 @@ impl Tally {
                 *there = used_at.max(*there);
             }
         }
-        let room = DENIALS_MAX.saturating_sub(pending.denials.len());
-        pending.denials.extend(rest.denials.into_iter().take(room));
+        // Denials do not come back: the write that failed may have been committed after all, and an audit entry is
+        // written once.
         if lost > 0 {
             tracing::warn!(decisions = lost, "statistics were lost: they could not be written for too long");
         }

@@ -262,11 +262,24 @@ where
     connect().await.map_err(StoreError::from)
 }
 
+/// What the server itself gives up on, so that what a caller no longer waits for does not hold a connection, or locks.
+#[cfg(feature = "postgres")]
+fn time_outs(patience: std::time::Duration) -> [(&'static str, String); 3] {
+    let milliseconds = |times: u128| format!("{}ms", patience.as_millis().saturating_mul(times));
+    [
+        ("lock_timeout", milliseconds(1)),
+        ("statement_timeout", milliseconds(2)),
+        ("idle_in_transaction_session_timeout", milliseconds(4)),
+    ]
+}
+
 /// The PostgreSQL pool.
 #[cfg(feature = "postgres")]
 pub(super) async fn postgres(options: &SqlOptions) -> Result<PgPool, super::OpenError> {
-    let connect =
-        PgConnectOptions::from_str(options.url.expose()).map_err(|_| UrlError::Unreadable)?.application_name("authv2");
+    let connect = PgConnectOptions::from_str(options.url.expose())
+        .map_err(|_| UrlError::Unreadable)?
+        .application_name("authv2")
+        .options(time_outs(options.acquire_timeout));
     PgPoolOptions::new()
         .max_connections(options.max_connections)
         .acquire_timeout(options.acquire_timeout)

@@ -1,6 +1,8 @@
 //! A transaction: the work of one verb, its audit entry and its changes, committed together or not at all.
 
 use std::panic::AssertUnwindSafe;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::oneshot, time::timeout};
@@ -172,7 +174,7 @@ impl SqlStore {
                 let (patience, retries) = (self.patience, self.retries);
                 tokio::spawn(async move {
                     let begun = timeout(patience, begin(&pool, retries)).await;
-                    alone(begun.unwrap_or_else(|_| Err(error::too_slow())), job, &feed).await;
+                    alone(begun.unwrap_or_else(|_| Err(error::too_slow())), job, &feed, patience).await;
                 });
             }
         }
@@ -202,12 +204,14 @@ async fn alone(
     begun: Result<sqlx::Transaction<'static, sqlx::Postgres>, StoreError>,
     mut job: Box<dyn Job>,
     feed: &crate::changes::Feed,
+    patience: Duration,
 ) {
     let committed = match begun {
         Err(error) => Err(error),
         Ok(transaction) => {
             let mut tx = Tx::new(Conn::Postgres(transaction));
-            let keep = job.run(&mut tx).await;
+            // What takes longer is undone: a change that was committed long after its act would be overlooked.
+            let keep = timeout(patience * 4, job.run(&mut tx)).await.unwrap_or(false);
             match tx.conn {
                 Conn::Postgres(transaction) if keep => transaction.commit().await.map_err(StoreError::from),
                 Conn::Postgres(transaction) => {

@@ -1,20 +1,30 @@
 //! The revision that a write answers with: who sends it back is decided on data at least that new.
 
-use std::{collections::BTreeSet, fs, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
 use authv2_tests::{
     client::{Answer, Api},
-    postgres::Postgres,
+    postgres::{Database, Postgres},
+    server::Server,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{
     fixture::{Store, assert_problem, on_each_store, quick, send},
     tenancy::{Organization, Person, allow, deploy, held},
 };
 
-on_each_store!(writes_of_roles_and_members_answer_with_a_revision);
+on_each_store!(
+    writes_of_roles_and_members_answer_with_a_revision,
+    a_write_on_one_node_holds_on_the_other_for_who_sends_its_revision,
+    without_a_revision_a_write_reaches_the_other_node_within_seconds,
+);
 
 const REVISION: &str = "x-authv2-revision";
 
@@ -100,17 +110,39 @@ async fn a_revision_that_was_touched_is_refused() {
     assert_eq!(check_at(&acme.owner, "a:b", &good).await.status, 200);
 }
 
-#[tokio::test]
-async fn a_write_on_one_node_holds_on_the_other_for_who_sends_its_revision() {
-    let database = Postgres::shared().fresh_database().await.unwrap();
-    let node = || quick().store(database.url()).start().unwrap();
-    let (one, two) = (node(), node());
-    let (one, two) =
-        (Api::new(one.url()).map(|api| (api, one)).unwrap(), Api::new(two.url()).map(|api| (api, two)).unwrap());
-    let acme = Organization::found(&one.0, "acme", "ada").await;
+/// Two processes on one database, which goes with this.
+struct Nodes {
+    one: Api,
+    two: Api,
+    _servers: [Server; 2],
+    _database: Option<Database>,
+    _directory: Option<TempDir>,
+}
+
+impl Nodes {
+    async fn start(store: Store) -> Self {
+        let (url, database, directory) = match store {
+            Store::Sqlite => {
+                let directory = tempfile::tempdir().unwrap();
+                (format!("sqlite://{}", directory.path().join("shared.db").display()), None, Some(directory))
+            }
+            Store::Postgres => {
+                let database = Postgres::shared().fresh_database().await.unwrap();
+                (database.url().to_owned(), Some(database), None)
+            }
+        };
+        let servers = [(); 2].map(|()| quick().store(&url).start().unwrap());
+        let [one, two] = [0, 1].map(|node: usize| Api::new(servers[node].url()).unwrap());
+        Self { one, two, _servers: servers, _database: database, _directory: directory }
+    }
+}
+
+async fn a_write_on_one_node_holds_on_the_other_for_who_sends_its_revision(store: Store) {
+    let nodes = Nodes::start(store).await;
+    let acme = Organization::found(&nodes.one, "acme", "ada").await;
     acme.role("clerk", json!([])).await;
     let bob = acme.member("bob", json!([held("clerk")])).await;
-    let there = Person { api: two.0.clone(), ..bob.clone() };
+    let there = Person { api: nodes.two.clone(), ..bob.clone() };
     for round in 0..20 {
         // Warm on the other node, with what is about to be wrong.
         assert!(!there.may(&format!("orders:read-{round}")).await);
@@ -129,6 +161,51 @@ async fn a_write_on_one_node_holds_on_the_other_for_who_sends_its_revision() {
             assert_eq!(again.json, json!({"allowed": true}), "round {round}: {}", again.text);
         }
     }
+    // Who is removed has no right left there.
+    let member = acme.path(&format!("/members/{}", bob.id));
+    acme.set_roles(&bob, json!([held("clerk")])).await;
+    acme.role("clerk", json!([allow("orders:read")])).await;
+    let renewed = acme.owner.post(&acme.path("/service-accounts"), json!({"name": "robot", "roles": []})).await;
+    assert_eq!(check_at(&there, "orders:read", renewed.header(REVISION)).await.json, json!({"allowed": true}));
+    let removed = acme.owner.delete(&member).await;
+    assert_eq!(removed.status, 204, "{}", removed.text);
+    let refused = call_at(&there, Method::GET, "/orders/7", None, removed.header(REVISION)).await;
+    assert_problem(&refused, 403, "permission_denied");
+    assert_eq!(check_at(&there, "orders:read", removed.header(REVISION)).await.json, json!({"allowed": false}));
+}
+
+/// No request waits for the other node, and none is deceived for long.
+async fn without_a_revision_a_write_reaches_the_other_node_within_seconds(store: Store) {
+    let nodes = Nodes::start(store).await;
+    let acme = Organization::found(&nodes.one, "acme", "ada").await;
+    acme.role("clerk", json!([])).await;
+    let bob = acme.member("bob", json!([held("clerk")])).await;
+    let there = Person { api: nodes.two.clone(), ..bob.clone() };
+    let comes = async |expected: bool, what: &str| {
+        let begin = Instant::now();
+        while there.may("orders:read").await != expected {
+            assert!(begin.elapsed() < Duration::from_secs(3), "{what} has not come in {:?}", begin.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for round in 0..2 {
+        comes(false, "nothing").await;
+        acme.role("clerk", json!([allow("orders:read")])).await;
+        comes(true, &format!("the grant of round {round}")).await;
+        acme.role("clerk", json!([])).await;
+        comes(false, &format!("its end in round {round}")).await;
+    }
+    acme.role("clerk", json!([allow("orders:read")])).await;
+    comes(true, "the last grant").await;
+    acme.set_roles(&bob, json!([])).await;
+    comes(false, "a role taken away").await;
+    acme.set_roles(&bob, json!([held("clerk")])).await;
+    comes(true, "a role given").await;
+    let removed = acme.owner.delete(&acme.path(&format!("/members/{}", bob.id))).await;
+    assert_eq!(removed.status, 204, "{}", removed.text);
+    comes(false, "a member's removal").await;
+    assert_problem(&there.get("/orders/7").await, 403, "permission_denied");
+    assert_eq!(there.get("/private").await.status, 200);
 }
 
 /// A database restored from a backup is behind what it once answered: the node waits a second for it, no longer.

@@ -1,6 +1,8 @@
 //! The HTTP contract, checked call by call against the quickstart over loopback.
 
 mod accounts;
+mod analytics;
+mod authzen;
 mod conditions;
 mod consistency;
 mod cookies;

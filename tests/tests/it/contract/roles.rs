@@ -124,7 +124,7 @@ async fn refuses_a_role_that_says_nonsense() {
         (grant(json!({"effect": "allow"})), "grants[1].permission", "required"),
         (grant(read(json!({"until": "friday"}))), "grants[1].until", "unknown_field"),
         (grant(read(json!({"when": 7}))), "grants[1].when", "invalid_type"),
-        (grant(read(json!({"step_up": {"age": 7}}))), "grants[1].step_up.age", "unknown_field"),
+        (grant(read(json!({"step_up": {"max_age": 7, "age": 7}}))), "grants[1].step_up.age", "unknown_field"),
         (grant(json!("orders:read")), "grants[1]", "invalid_type"),
     ] {
         let answer = put(body.clone()).await;
@@ -132,7 +132,10 @@ async fn refuses_a_role_that_says_nonsense() {
         assert_invalid(&answer, field, code);
     }
     for max_age in [json!(-1), json!("600"), json!(1.5)] {
-        assert_refuses(&put(grant(read(json!({"step_up": {"max_age": max_age}})))).await, "grants[1].step_up.max_age");
+        assert_refuses(
+            &put(grant(read(json!({"step_up": {"max_age": max_age, "acr": "aal2"}})))).await,
+            "grants[1].step_up.max_age",
+        );
     }
     for name in ["Clerk", "9clerk", "a.b", &"a".repeat(64)] {
         let answer = acme.owner.put(&acme.path(&format!("/roles/{name}")), json!({"inherits": [], "grants": []})).await;

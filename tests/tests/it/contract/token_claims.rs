@@ -7,9 +7,12 @@ use jsonwebtoken::{
 };
 use serde_json::{Value, json};
 
-use super::fixture::{
-    ADA, Deployment, Store, assert_problem, get, is_live, login, members, on_each_store, quick, register, sign_in,
-    sign_up, start,
+use super::{
+    fixture::{
+        ADA, Deployment, Store, assert_problem, get, is_live, login, members, on_each_store, post, quick, register,
+        sign_in, sign_up, start,
+    },
+    tenancy::{NOBODY_ID, Organization},
 };
 
 on_each_store!(an_independent_library_verifies_our_tokens);
@@ -148,7 +151,8 @@ async fn a_well_signed_token_without_what_it_must_say_is_refused() {
         ("exp", json!("tomorrow")),
         ("iat", json!(now + 60)),
         ("nbf", json!(now + 60)),
-        ("org", json!("0198c0de-0000-7000-8000-000000000000")),
+        ("org", json!("acme")),
+        ("store", json!("north")),
     ] {
         let mut wrong = claims.clone();
         wrong[name] = value.clone();
@@ -158,6 +162,40 @@ async fn a_well_signed_token_without_what_it_must_say_is_refused() {
     let mut leeway = claims.clone();
     (leeway["iat"], leeway["nbf"]) = (json!(now + 20), json!(now + 20));
     assert!(is_live(&deployment.api, &sign(&header, &leeway)).await, "clocks may differ by the leeway");
+}
+
+/// Rights are resolved at the time of the check: where the caller is no member, the claim alone gives none.
+#[tokio::test]
+async fn an_organization_in_a_token_gives_nothing_by_itself() {
+    let (deployment, header, claims) = forgeable().await;
+    let globex = Organization::found(&deployment.api, "globex", "bob").await;
+    for organization in [&*globex.id, NOBODY_ID] {
+        let mut moved = claims.clone();
+        moved["org"] = json!(organization);
+        let token = sign(&header, &moved);
+        assert_eq!(get(&deployment.api, "/private", &token).await.status, 200);
+        let check = post(&deployment.api, "/auth/permissions/check", &token, json!({"permission": "a:b"})).await;
+        assert_eq!(check.json, json!({"allowed": false}), "{}", check.text);
+        assert_problem(&get(&deployment.api, "/orders/7", &token).await, 403, "permission_denied");
+        let me = get(&deployment.api, "/auth/me", &token).await;
+        assert_eq!(members(&me.json), ["auth", "permissions", "roles", "session", "user"], "{}", me.text);
+        assert_eq!((&me.json["roles"], &me.json["permissions"]), (&json!([]), &json!([])));
+        for path in ["", "/members", "/roles", "/stores"] {
+            assert_problem(&get(&deployment.api, &globex.path(path), &token).await, 404, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_the_user_does_not_belong_to_is_none() {
+    let (deployment, header, mut claims) = forgeable().await;
+    claims["org"] = json!("0198c0de-0000-7000-8000-000000000000");
+    let answer = get(&deployment.api, "/private", &sign(&header, &claims)).await;
+    assert_eq!((answer.status, &answer.json["organization"]), (200, &Value::Null), "{}", answer.text);
+    // Bound to a store it would act nowhere.
+    claims["store"] = json!("0198c0de-0000-7000-8000-000000000001");
+    let answer = get(&deployment.api, "/private", &sign(&header, &claims)).await;
+    assert_problem(&answer, 401, "invalid_token");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn decisions_are_counted_by_permission_role_grant_and_outcome() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_kept() {
+async fn counts_that_cannot_be_written_are_kept() {
     let (world, member) = clerk().await;
     world.probe.refuse("add_usage");
     for _ in 0..3 {
@@ -77,8 +77,9 @@ async fn what_cannot_be_written_is_kept() {
         rows(&world).await,
         [row("*", "", "", "denied", 3), row("orders:read", "base", "orders:read", "allowed", 3)]
     );
+    // A write that failed may have been committed after all: a sampled denial is not written twice.
     let denials = world.store.recent_audit(100).await.unwrap();
-    assert_eq!(denials.iter().filter(|entry| entry.action == "permission.denied").count(), 3);
+    assert_eq!(denials.iter().filter(|entry| entry.action == "permission.denied").count(), 0);
 }
 
 #[tokio::test]

@@ -96,7 +96,6 @@ impl Interceptor for Probe {
 pub(in crate::permission) struct World {
     /// The store itself: what is asked here is not counted.
     pub(in crate::permission) store: SharedStore,
-    pub(in crate::permission) feed: Feed,
     pub(in crate::permission) clock: Arc<FakeClock>,
     pub(in crate::permission) probe: Arc<Probe>,
     pub(in crate::permission) node: PermissionService,
@@ -119,7 +118,7 @@ impl World {
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&probe)));
         let node = PermissionService::new(watched, &feed, Arc::clone(&clock) as _, config, &[7; 32]);
         let organization = OrgId::new();
-        let mut world = Self { store, feed, clock, probe, node, organization, owner: MemberId::new() };
+        let mut world = Self { store, clock, probe, node, organization, owner: MemberId::new() };
         world.owner = world.user("owner").await;
         world.found().await;
         world
@@ -182,7 +181,7 @@ impl World {
     pub(in crate::permission) async fn put_role(&self, role: &Role) -> i64 {
         let parents = self.node_book(&role.inherits).await;
         let role = new_role(role, parents);
-        revision(self.store.put_role(self.at().await, role, self.act("role.updated")).await.unwrap())
+        revision(&self.store.put_role(self.at().await, role, self.act("role.updated")).await.unwrap())
     }
 
     async fn node_book(&self, names: &[String]) -> Vec<RoleId> {
@@ -202,14 +201,14 @@ impl World {
             name: None,
             roles: at_organization(roles),
         };
-        revision(self.store.add_member(self.at().await, new, self.act("member.added")).await.unwrap());
+        revision(&self.store.add_member(self.at().await, new, self.act("member.added")).await.unwrap());
         member
     }
 
     /// Replaces a member's roles; the revision that this led to.
     pub(in crate::permission) async fn assign(&self, member: MemberId, roles: &[&Role]) -> i64 {
         let act = self.act("member.roles_changed");
-        revision(self.store.assign_roles(self.at().await, member, at_organization(roles), act).await.unwrap())
+        revision(&self.store.assign_roles(self.at().await, member, at_organization(roles), act).await.unwrap())
     }
 
     pub(in crate::permission) async fn access(&self, member: MemberId) -> Option<Access> {
@@ -245,9 +244,9 @@ fn at_organization(roles: &[&Role]) -> Vec<Assignment> {
     roles.iter().map(|role| Assignment { role: role.id, store: None }).collect()
 }
 
-fn revision<T>(revised: Revised<T>) -> i64 {
+fn revision<T>(revised: &Revised<T>) -> i64 {
     match revised {
-        Revised::Done { revision, .. } => revision,
+        Revised::Done { revision, .. } => *revision,
         Revised::Stale | Revised::Missing => panic!("the write must be done"),
     }
 }
@@ -269,7 +268,7 @@ pub(in crate::permission) fn role(name: &str, grants: &[&str]) -> Role {
         permission: text.trim_start_matches(['!', '?']).parse().unwrap(),
         effect: if text.starts_with('!') { Effect::Deny } else { Effect::Allow },
         when: None,
-        step_up: text.starts_with('?').then(|| StepUp { max_age: Some(60), acr: None }),
+        step_up: text.starts_with('?').then_some(StepUp { max_age: Some(60), acr: None }),
     };
     Role {
         id: RoleId::new(),
