@@ -76,7 +76,8 @@ pub enum Decision {
 impl Decision {
     /// Whether it is a yes.
     #[must_use]
+    #[inline]
     pub fn is_allowed(&self) -> bool {
-        *self == Self::Allowed
+        matches!(self, Self::Allowed)
     }
 }

@@ -39,7 +39,11 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn decide(&self, rights: &Rights, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
-        self.judge(rights, question, subject, now).decision
+        match self.look_up(rights, question) {
+            Some((_, _, Verdict::Allowed)) => Decision::Allowed,
+            None | Some((_, _, Verdict::Denied)) => Decision::Denied,
+            Some((held, atom, Verdict::Depends)) => self.evaluate(held, atom, Case { question, subject, now }).decision,
+        }
     }
 
     /// As [`Snapshot::decide`], for whoever counts decisions.
@@ -51,16 +55,21 @@ impl Snapshot {
         subject: &Subject<'_>,
         now: Timestamp,
     ) -> Judged {
-        let Some(held) = self.held(rights, question.store) else {
-            return Judged { decision: Decision::Denied, atom: None, by: None };
-        };
+        match self.look_up(rights, question) {
+            None => Judged { decision: Decision::Denied, atom: None, by: None },
+            Some((_, atom, Verdict::Allowed)) => Judged { decision: Decision::Allowed, atom: Some(atom), by: None },
+            Some((_, atom, Verdict::Denied)) => Judged { decision: Decision::Denied, atom: Some(atom), by: None },
+            Some((held, atom, Verdict::Depends)) => self.evaluate(held, atom, Case { question, subject, now }),
+        }
+    }
+
+    /// What the table says; nothing where the question is not this organization's, or the rights are not this
+    /// snapshot's.
+    #[inline]
+    pub(super) fn look_up<'r>(&self, rights: &'r Rights, question: &Question<'_>) -> Option<(&'r Held, Atom, Verdict)> {
+        let held = self.held(rights, question.store)?;
         let atom = self.atoms.find(question.permission);
-        let (decision, by) = match self.reach.verdict(held, atom) {
-            Verdict::Allowed => (Decision::Allowed, None),
-            Verdict::Denied => (Decision::Denied, None),
-            Verdict::Depends => self.evaluate(held, atom, Case { question, subject, now }, &mut |_, _| ()),
-        };
-        Judged { decision, atom: Some(atom), by }
+        Some((held, atom, self.reach.verdict(held, atom)))
     }
 
     /// The grant under no condition that settles an atom for these rights: one that denies, else one that allows.
@@ -77,9 +86,14 @@ impl Snapshot {
             .map(|e| e.id)
     }
 
-    /// Decides what depends on conditions, told each one tried and how it went. No deny without condition matches.
     #[cold]
-    pub(super) fn evaluate(
+    fn evaluate(&self, held: &Held, atom: Atom, case: Case<'_>) -> Judged {
+        let (decision, by) = self.try_conditions(held, atom, case, &mut |_, _| ());
+        Judged { decision, atom: Some(atom), by }
+    }
+
+    /// Decides what depends on conditions, and tells each one tried and how it went. No deny without condition matches.
+    pub(super) fn try_conditions(
         &self,
         held: &Held,
         atom: Atom,

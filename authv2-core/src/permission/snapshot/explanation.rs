@@ -38,21 +38,22 @@ impl Snapshot {
         subject: &Subject<'_>,
         now: Timestamp,
     ) -> (Explanation, Option<Atom>, Option<GrantId>) {
-        let Some(held) = self.held(rights, question.store) else {
+        let Some((held, atom, verdict)) = self.look_up(rights, question) else {
             let nothing =
                 Explanation { decision: Decision::Denied, reason: None, tried: Vec::new(), needed: Vec::new() };
             return (nothing, None, None);
         };
-        let atom = self.atoms.find(question.permission);
         let mut tried = Vec::new();
-        let (decision, by) = match self.reach.verdict(held, atom) {
+        let (decision, by) = match verdict {
             Verdict::Allowed => (Decision::Allowed, None),
             Verdict::Denied => (Decision::Denied, None),
-            Verdict::Depends => self.evaluate(held, atom, Case { question, subject, now }, &mut |grant, outcome| {
-                if tried.len() < TRIED_MAX {
-                    tried.extend(self.reason(held, grant).map(|grant| Trial { grant, outcome }));
-                }
-            }),
+            Verdict::Depends => {
+                self.try_conditions(held, atom, Case { question, subject, now }, &mut |grant, outcome| {
+                    if tried.len() < TRIED_MAX {
+                        tried.extend(self.reason(held, grant).map(|grant| Trial { grant, outcome }));
+                    }
+                })
+            }
         };
         let by = by.or_else(|| self.unconditional(&self.hierarchy.ancestors(held), atom));
         let reason = by.and_then(|by| self.reason(held, by));
