@@ -53,6 +53,7 @@ macro_rules! purge_counters {
     };
 }
 
+#[cfg(feature = "sqlite")]
 pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
 /// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
 #[cfg(feature = "postgres")]
