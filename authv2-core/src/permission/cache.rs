@@ -216,7 +216,20 @@ impl Caches {
     }
 }
 
+impl Caches {
+    /// Applies a change that was read from the store, unless it came before: nothing that is decided on is older then.
+    pub(super) fn hear(&self, change: &Change) {
+        if let Change::OrganizationChanged { organization, revision }
+        | Change::MemberChanged { organization, revision, .. } = *change
+            && !self.followed(organization).covers(revision)
+        {
+            self.apply(change);
+        }
+    }
+}
+
 impl Listener for Caches {
+    /// Whatever its revision says: what this node has just written holds, also where the database was set back.
     fn apply(&self, change: &Change) {
         let (organization, member, revision) = match *change {
             Change::OrganizationChanged { organization, revision } => (organization, None, revision),
@@ -224,10 +237,6 @@ impl Listener for Caches {
             _ => return,
         };
         let followed = self.followed.get(&organization);
-        if followed.as_ref().is_some_and(|followed| followed.reach().covers(revision)) {
-            // It came before, by the feed or from the store: nothing that is decided on is older.
-            return;
-        }
         match member {
             None => drop(self.organizations.remove(&organization)),
             Some(member) => drop(self.members.remove(&(organization, member))),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::cache::Caches;
 use crate::{
-    changes::{Change, Listener as _},
+    changes::Change,
     clock::Timestamp,
     store::{SharedStore, StoreError},
 };
@@ -54,7 +54,7 @@ impl Others {
         let found: HashSet<Change> = store.tenancy_changes(now - LOOK_BACK).await?.into_iter().collect();
         let before = std::mem::replace(&mut *self.seen(), found.clone());
         for change in found.difference(&before) {
-            caches.apply(change);
+            caches.hear(change);
         }
         self.looked.store(begun.max(1), Ordering::Release);
         Ok(())

@@ -3,6 +3,7 @@
 mod accounts;
 mod analytics;
 mod authzen;
+mod bounds;
 mod conditions;
 mod consistency;
 mod cookies;

@@ -64,6 +64,16 @@ fn reads_declared_addresses() {
 }
 
 #[test]
+fn leaves_out_texts_that_are_too_long_and_refuses_long_patterns() {
+    a(json!("x".repeat(4096))).is_true("resource has a");
+    a(json!("x".repeat(4097))).is_false("resource has a");
+    let like =
+        |stars: usize| crate::permission::Condition::parse(&format!("resource.a like \"{}\"", "*a".repeat(stars)));
+    assert!(like(128).is_ok());
+    assert_eq!(like(129).unwrap_err().message, "a pattern has at most 256 characters");
+}
+
+#[test]
 fn leaves_out_what_lies_too_deep() {
     let mut deep = json!(1);
     for _ in 0..120 {

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod statistics;
+mod what_if;
 pub(in crate::permission) mod world;
 
 use std::{

@@ -96,6 +96,7 @@ impl Interceptor for Probe {
 pub(in crate::permission) struct World {
     /// The store itself: what is asked here is not counted.
     pub(in crate::permission) store: SharedStore,
+    pub(in crate::permission) feed: Feed,
     pub(in crate::permission) clock: Arc<FakeClock>,
     pub(in crate::permission) probe: Arc<Probe>,
     pub(in crate::permission) node: PermissionService,
@@ -118,7 +119,7 @@ impl World {
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&probe)));
         let node = PermissionService::new(watched, &feed, Arc::clone(&clock) as _, config, &[7; 32]);
         let organization = OrgId::new();
-        let mut world = Self { store, clock, probe, node, organization, owner: MemberId::new() };
+        let mut world = Self { store, feed, clock, probe, node, organization, owner: MemberId::new() };
         world.owner = world.user("owner").await;
         world.found().await;
         world
