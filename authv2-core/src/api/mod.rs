@@ -139,6 +139,7 @@ impl Api {
             }
             Err(allowed) => return Ok(method_not_allowed(&allowed, head)),
         };
+        let begin = Instant::now();
         let principal = match access {
             Access::Public => None,
             Access::SameSite => {
@@ -150,16 +151,18 @@ impl Api {
                 None => return Err(Error::new(Code::Unauthenticated, "send a bearer token or a session cookie")),
             },
         };
+        let spent = begin.elapsed();
+        // A slow client takes its own time, not that of its answer.
         let body = body::read(*takes, &head.headers, body).await?;
-        handler(Call {
+        let call = Call {
             auth: &self.auth,
             origin: self.auth.origin(head),
             head,
             parameters: found.parameters,
             principal,
             body,
-        })
-        .await
+        };
+        self.auth.in_time(spent, handler(call)).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use super::{
@@ -36,7 +37,7 @@ impl AuthenticationService {
         let (service, presented) = (self.clone(), self.presented(head));
         async move {
             let result = match presented {
-                Ok(presented) => service.judge(presented).await,
+                Ok(presented) => service.in_time(Duration::ZERO, service.judge(presented)).await,
                 Err(error) => Err(error),
             };
             let outcome = match &result {
@@ -121,19 +122,19 @@ impl AuthenticationService {
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
         let live = self.0.sessions.live(session).await?;
-        let Some((session, user)) = live.filter(|(_, user)| is_of(&claims, user)) else {
+        let Some(live) = live.filter(|live| is_of(&claims, live.user())) else {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
             return Err(invalid_token());
         };
         // A token acts in the tenant that it was issued for, wherever its session has gone since.
         let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });
-        let membership = self.membership(&user, tenant).await?;
+        let membership = self.membership(live.user(), tenant).await?;
         if membership.is_none() && claims.store.is_some() {
             // Bound to a store that is not there for it: it acts nowhere else.
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock)))
+        Ok(Principal::new(live, membership, ip, Arc::clone(&self.0.clock)))
     }
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any
@@ -147,7 +148,8 @@ impl AuthenticationService {
     }
 
     async fn by_cookie(&self, secret: &Secret, checks: &CookieChecks, ip: Option<IpAddr>) -> Result<Option<Principal>> {
-        let Some((session, user)) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
+        let Some(live) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
+        let session = live.session();
         if let Some(csrf) = &checks.csrf {
             let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(session.id, token.expose()));
             if !sent {
@@ -158,7 +160,7 @@ impl AuthenticationService {
             }
         }
         let tenant = session.organization.map(|organization| Tenant { organization, store: session.store });
-        let membership = self.membership(&user, tenant).await?;
+        let membership = self.membership(live.user(), tenant).await?;
         if let Some(believed) = &checks.believed_organization {
             let is_there = membership.as_ref().is_some_and(|membership| {
                 let model = membership.access.snapshot().model();
@@ -168,7 +170,7 @@ impl AuthenticationService {
                 return Err(Error::new(Code::WrongOrganization, "the session is not in that organization"));
             }
         }
-        Ok(Some(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock))))
+        Ok(Some(Principal::new(live, membership, ip, Arc::clone(&self.0.clock))))
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.

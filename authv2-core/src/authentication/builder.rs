@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    AuthenticationService, Inner, ResourceDirectory, background, cookies::CookieStyle, csrf::CsrfTokens, foundation,
-    throttle::Throttle,
+    AuthenticationService, Inner, ResourceDirectory, background, cookies::CookieStyle, csrf::CsrfTokens, following,
+    foundation, throttle::Throttle,
 };
 use crate::{
-    changes::{Change, Feed, Listener},
+    changes::{Change, Feed, Follower, Listener},
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
@@ -20,7 +20,7 @@ use crate::{
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
-    store::{SharedStore, StoreError},
+    store::{Guard, Intercepted, SharedStore, StoreError, breaker::Rules},
     user::{
         UserError, UserService,
         password::{
@@ -160,7 +160,11 @@ impl Builder {
             Some(given) => given,
             None => open_store(&config).await?,
         };
+        let guard = Arc::new(Guard::new(Rules::default()));
+        let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&guard)));
         clock.follow(store.now().await?);
+        // Before anything is read that is kept in memory.
+        let follower = Follower::begin(Arc::clone(&store), feed.clone(), clock.now()).await?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
         let issuer = foundation::issuer(&config, &store).await?;
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
@@ -173,6 +177,7 @@ impl Builder {
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
             Arc::clone(&store),
+            &feed,
             Arc::clone(&clock),
             config.session.clone(),
             master.derive("refresh successors"),
@@ -190,6 +195,7 @@ impl Builder {
             audience,
             clock,
             store,
+            guard,
             feed,
             users,
             sessions,
@@ -204,6 +210,7 @@ impl Builder {
             directory,
         });
         background::start(&inner);
+        following::start(&inner, follower);
         Ok(AuthenticationService(inner))
     }
 }
@@ -219,7 +226,7 @@ pub fn user_service(config: &Config, store: SharedStore, clock: Arc<dyn Clock>) 
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 async fn open_store(config: &Config) -> Result<(SharedStore, Feed), StartError> {
-    let feed = Feed::new();
+    let feed = Feed::with_max_staleness(config.changes.max_staleness);
     let store = crate::store::sql::SqlStore::open(&config.store.sql_options(), feed.clone()).await?;
     if config.store.migrate {
         store.migrate().await?;
@@ -270,7 +277,7 @@ struct KeysChanged(Arc<AtomicBool>);
 
 impl Listener for KeysChanged {
     fn apply(&self, change: &Change) {
-        if *change == Change::SigningKeysChanged {
+        if matches!(change, Change::SigningKeysChanged | Change::Everything) {
             self.0.store(true, std::sync::atomic::Ordering::Release);
         }
     }

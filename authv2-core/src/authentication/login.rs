@@ -210,7 +210,7 @@ impl AuthenticationService {
         SignedIn {
             user: principal.user(),
             session: principal.session(),
-            credentials: self.cookie(principal.session_record(), secret),
+            credentials: self.cookie(&principal.session_record(), secret),
         }
     }
 

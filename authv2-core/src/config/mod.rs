@@ -15,6 +15,7 @@
 //! # Ok::<(), authv2_core::config::ConfigErrors>(())
 //! ```
 
+mod changes;
 mod cookies;
 mod identity;
 mod origin;
@@ -47,6 +48,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    changes::ChangeConfig,
     cookies::CookieConfig,
     identity::BootstrapAdmin,
     origin::{InvalidOrigin, Origin},
@@ -121,6 +123,8 @@ pub struct Config {
     pub throttle: ThrottleConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
+    /// Following what other nodes change.
+    pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
     pub permissions: PermissionConfig,
     /// The session cookie.
@@ -149,6 +153,7 @@ impl Default for Config {
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
             registration: RegistrationConfig::default(),
+            changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
@@ -255,6 +260,7 @@ impl Config {
         self.password.walk(visitor);
         self.throttle.walk(visitor);
         self.registration.walk(visitor);
+        self.changes.walk(visitor);
         self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);

@@ -22,6 +22,9 @@ pub struct SessionConfig {
     /// How long a used refresh token is answered with the same successor, for lost responses, at most 60 s; 10 s by
     /// default. Later it counts as stolen and ends its session (RFC 9700 section 4.14.2).
     pub refresh_grace: Duration,
+    /// About how many bytes the sessions at hand may take on this node; 64 MiB by default, about 1 KiB each. One that is
+    /// not at hand is read from the store when it is next used.
+    pub cache_bytes: usize,
 }
 
 impl Default for SessionConfig {
@@ -32,6 +35,7 @@ impl Default for SessionConfig {
             idle_ttl: Duration::from_secs(14 * DAY),
             absolute_ttl: Duration::from_secs(30 * DAY),
             refresh_grace: Duration::from_secs(10),
+            cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -57,6 +61,12 @@ impl SessionConfig {
             0..=60,
             "Seconds in which a used refresh token is answered with the same successor; later it counts as stolen.",
             &mut self.refresh_grace,
+        );
+        visitor.number(
+            "session.cache_bytes",
+            1024 * 1024..=1 << 40,
+            "About how many bytes the sessions at hand may take.",
+            &mut self.cache_bytes,
         );
     }
 

@@ -1,12 +1,9 @@
 //! What decisions are made from, at hand: compiled organizations and the roles of their members, kept right by the
 //! change feed.
-//!
-//! A reading is kept only if no matching change came since it began: a change removes the entry, or the place that is
-//! held for it while it is read (`quick_cache` then refuses the value).
 
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher as _, Hash},
+    hash::BuildHasher as _,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -15,10 +12,8 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
-use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
 
 use super::{
     followed::{Followed, Reach},
@@ -29,7 +24,10 @@ use crate::{
     changes::{Change, Listener},
     clock::Timestamp,
     id::{MemberId, OrgId, RoleId, StoreId},
-    store::{AccessRecord, Assignment, SharedStore, StoreError},
+    store::{
+        AccessRecord, Assignment, SharedStore,
+        cached::{Cached, Found, Missing, Weigh, bytes},
+    },
 };
 
 /// How often a member's use of its rights is noted, at most.
@@ -74,29 +72,14 @@ struct Resolved {
     standing: Arc<Standing>,
 }
 
-/// Why there is nothing at hand.
-#[derive(Debug, Clone)]
-pub(super) enum Missing {
-    /// It does not exist.
-    Absent,
-    /// The store failed.
-    Failed(StoreError),
-}
-
-type Entry<T> = Result<Arc<T>, Missing>;
-type Kept<K, T> = Cache<K, Entry<T>, Bytes>;
-
 /// The caches of one node.
 #[derive(Debug)]
 pub(super) struct Caches {
     store: SharedStore,
-    organizations: Kept<OrgId, Organization>,
-    members: Kept<(OrgId, MemberId), Member>,
+    pub(super) organizations: Cached<OrgId, Organization>,
+    pub(super) members: Cached<(OrgId, MemberId), Member>,
     followed: Cache<OrgId, Arc<Followed>>,
     serial: AtomicU64,
-    /// How many organizations and members were read since the last time somebody asked.
-    pub(super) organizations_read: AtomicU64,
-    pub(super) members_read: AtomicU64,
 }
 
 impl Caches {
@@ -110,23 +93,21 @@ impl Caches {
         Self {
             store,
             // Few shards, so that a large organization fits into one.
-            organizations: bounded(half, half / ORGANIZATION, Some(4)),
-            members: bounded(half, half / MEMBER, None),
+            organizations: Cached::new(half, ORGANIZATION, Some(4)),
+            members: Cached::new(half, MEMBER, None),
             followed: Cache::new(FOLLOWED),
             serial: AtomicU64::new(1),
-            organizations_read: AtomicU64::new(0),
-            members_read: AtomicU64::new(0),
         }
     }
 
     /// The organization as it is at hand, or else as it is stored.
-    pub(super) async fn organization(&self, id: OrgId) -> Entry<Organization> {
-        find(&self.organizations, id, self.read_organization(id)).await
+    pub(super) async fn organization(&self, id: OrgId) -> Found<Organization> {
+        self.organizations.find(id, self.read_organization(id)).await
     }
 
     /// The member as it is at hand, or else as it is stored.
-    pub(super) async fn member(&self, organization: OrgId, id: MemberId) -> Entry<Member> {
-        find(&self.members, (organization, id), self.read_member(organization, id)).await
+    pub(super) async fn member(&self, organization: OrgId, id: MemberId) -> Found<Member> {
+        self.members.find((organization, id), self.read_member(organization, id)).await
     }
 
     /// A member whose rights are at hand.
@@ -135,8 +116,9 @@ impl Caches {
         organization: OrgId,
         id: MemberId,
     ) -> Option<(Arc<Organization>, Arc<Member>, Arc<Standing>)> {
-        let within = self.organizations.get(&organization)?.ok()?;
-        let member = self.members.get(&(organization, id))?.ok()?;
+        let now = Instant::now();
+        let within = self.organizations.at_hand(&organization, now)?;
+        let member = self.members.at_hand(&(organization, id), now)?;
         let standing = member.standing_in(&within)?;
         Some((within, member, standing))
     }
@@ -146,7 +128,7 @@ impl Caches {
         // What is at hand was kept right up to there, and what is not will be read after.
         let followed = self.followed(organization).covers(revision);
         let is_at_hand = |within: Arc<Organization>| within.followed.reach().extends(within.revision()) >= revision;
-        followed || self.organizations.get(&organization).and_then(Result::ok).is_some_and(is_at_hand)
+        followed || self.organizations.at_hand(&organization, Instant::now()).is_some_and(is_at_hand)
     }
 
     /// How far the changes of an organization were followed.
@@ -156,36 +138,43 @@ impl Caches {
 
     /// Whether just this reading of an organization is at hand.
     pub(super) fn is_at_hand(&self, organization: &Arc<Organization>) -> bool {
-        self.organizations.peek(&organization.id()).is_some_and(|there| is(&there, organization))
+        self.organizations.holds(&organization.id(), organization)
     }
 
     /// Whether just this reading of a member is at hand.
     pub(super) fn is_member_at_hand(&self, member: &Arc<Member>) -> bool {
-        self.members.peek(&(member.organization, member.id)).is_some_and(|there| is(&there, member))
+        self.members.holds(&(member.organization, member.id), member)
     }
 
     /// Forgets an organization: the next one to ask reads it anew.
     pub(super) fn forget(&self, organization: OrgId) {
-        self.organizations.remove(&organization);
+        self.organizations.forget(&organization);
     }
 
     /// Forgets exactly this reading of an organization.
     pub(super) fn forget_organization(&self, outdated: &Arc<Organization>) {
-        self.organizations.remove_if(&outdated.id(), |there| is(there, outdated));
+        self.organizations.forget_exactly(&outdated.id(), outdated);
     }
 
     /// Forgets a member: the next one to ask reads it anew.
     pub(super) fn forget_any_member(&self, organization: OrgId, id: MemberId) {
-        self.members.remove(&(organization, id));
+        self.members.forget(&(organization, id));
     }
 
     /// Forgets exactly this reading of a member.
     pub(super) fn forget_member(&self, outdated: &Arc<Member>) {
-        self.members.remove_if(&(outdated.organization, outdated.id), |there| is(there, outdated));
+        self.members.forget_exactly(&(outdated.organization, outdated.id), outdated);
+    }
+
+    /// Forgets whatever was read so far, and what is being read: the next ones to ask read it anew.
+    fn forget_everything(&self) {
+        // A reading that is under way is refused because its place goes.
+        self.organizations.forget_everything();
+        self.members.forget_everything();
+        self.followed.clear();
     }
 
     async fn read_organization(&self, id: OrgId) -> Result<Organization, Missing> {
-        self.organizations_read.fetch_add(1, Ordering::Relaxed);
         let followed = self.followed_from_now(id);
         let book = self.store.role_book(id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
         let snapshot = Snapshot::compile(Model::try_from(book).map_err(Missing::Failed)?);
@@ -199,7 +188,6 @@ impl Caches {
     }
 
     async fn read_member(&self, organization: OrgId, id: MemberId) -> Result<Member, Missing> {
-        self.members_read.fetch_add(1, Ordering::Relaxed);
         let record = self.store.access(organization, id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
         Ok(Member::new(organization, id, record))
     }
@@ -216,34 +204,35 @@ impl Caches {
     }
 }
 
-impl Caches {
-    /// Applies a change that was read from the store, unless it came before: nothing that is decided on is older then.
-    pub(super) fn hear(&self, change: &Change) {
-        if let Change::OrganizationChanged { organization, revision }
-        | Change::MemberChanged { organization, revision, .. } = *change
-            && !self.followed(organization).covers(revision)
-        {
-            self.apply(change);
-        }
-    }
-}
-
 impl Listener for Caches {
     /// Whatever its revision says: what this node has just written holds, also where the database was set back.
     fn apply(&self, change: &Change) {
         let (organization, member, revision) = match *change {
             Change::OrganizationChanged { organization, revision } => (organization, None, revision),
             Change::MemberChanged { organization, member, revision } => (organization, Some(member), revision),
+            Change::Everything => return self.forget_everything(),
             _ => return,
         };
         let followed = self.followed.get(&organization);
         match member {
-            None => drop(self.organizations.remove(&organization)),
-            Some(member) => drop(self.members.remove(&(organization, member))),
+            None => self.organizations.forget(&organization),
+            Some(member) => self.members.forget(&(organization, member)),
         }
         // After the removal: whoever sees that the change was applied, finds nothing from before it.
         if let Some(followed) = followed {
             followed.applied(revision);
+        }
+    }
+
+    /// Unless it came before: nothing that is decided on is older then.
+    fn hear(&self, change: &Change) {
+        let (Change::OrganizationChanged { organization, revision }
+        | Change::MemberChanged { organization, revision, .. }) = *change
+        else {
+            return self.apply(change);
+        };
+        if !self.followed(organization).covers(revision) {
+            self.apply(change);
         }
     }
 }
@@ -315,11 +304,6 @@ impl Standing {
     }
 }
 
-/// What an entry takes of the memory. It must not change while the entry is kept.
-trait Weigh {
-    fn bytes(&self) -> u64;
-}
-
 impl Weigh for Organization {
     fn bytes(&self) -> u64 {
         self.bytes
@@ -332,65 +316,4 @@ impl Weigh for Member {
         const AROUND: usize = 240;
         bytes(size_of::<Self>() + size_of_val(self.roles.as_slice()) + AROUND)
     }
-}
-
-/// Weighs entries, the heaviest as half a shard: what would not fit at all would be read again for every decision.
-#[derive(Debug, Clone, Copy)]
-struct Bytes {
-    most: u64,
-}
-
-impl<K, T: Weigh> Weighter<K, Entry<T>> for Bytes {
-    fn weight(&self, _: &K, entry: &Entry<T>) -> u64 {
-        entry.as_ref().map_or(1, |there| there.bytes().min(self.most))
-    }
-}
-
-fn bytes(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn bounded<K: Eq + Hash, T: Weigh>(capacity: usize, items: usize, shards: Option<usize>) -> Kept<K, T> {
-    let capacity = bytes(capacity);
-    let make = |most| {
-        let mut options = OptionsBuilder::new();
-        options.estimated_items_capacity(items.max(1)).weight_capacity(capacity);
-        if let Some(shards) = shards {
-            options.shards(shards);
-        }
-        let hasher = DefaultHashBuilder::default();
-        match options.build() {
-            Ok(options) => Cache::with_options(options, Bytes { most }, hasher, DefaultLifecycle::default()),
-            // Both things that a cache wants were said above; this one is bounded by them too.
-            Err(_) => Cache::with(items.max(1), capacity, Bytes { most }, hasher, DefaultLifecycle::default()),
-        }
-    };
-    let trial: Kept<K, T> = make(1);
-    make(trial.shard_capacity() / 2)
-}
-
-/// The entry of `key`: the one at hand, or the one that somebody is reading already, or the one that `read` brings.
-/// A failure goes to all who wait for this reading, so that an outage is not waited for by one after the other, and
-/// is then forgotten.
-async fn find<K, T>(cache: &Kept<K, T>, key: K, read: impl Future<Output = Result<T, Missing>>) -> Entry<T>
-where
-    K: Eq + Hash + Copy,
-    T: Weigh,
-{
-    match cache.get_value_or_guard_async(&key).await {
-        Ok(there) => there,
-        Err(place) => {
-            let entry = read.await.map(Arc::new);
-            // Refused if a change came meanwhile: then only those get it who asked before that.
-            let _ = place.insert(entry.clone());
-            if entry.is_err() {
-                cache.remove_if(&key, Result::is_err);
-            }
-            entry
-        }
-    }
-}
-
-fn is<T>(there: &Entry<T>, wanted: &Arc<T>) -> bool {
-    there.as_ref().is_ok_and(|there| Arc::ptr_eq(there, wanted))
 }

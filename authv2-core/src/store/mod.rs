@@ -5,7 +5,10 @@
 //! this node's own memory (through [`crate::changes`]) before it answers.
 
 pub mod breaker;
+pub(crate) mod cached;
 mod error;
+mod guarded;
+mod intercepted;
 mod record;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
@@ -14,7 +17,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use self::{error::StoreError, record::*};
+pub use self::{
+    error::StoreError,
+    guarded::Guard,
+    intercepted::{Intercepted, Interceptor},
+    record::*,
+};
 use crate::{
     audit::Act,
     changes::Change,
@@ -82,9 +90,6 @@ pub trait SessionStore: Send + Sync {
 
     /// A session and its user, dead or alive.
     async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
-
-    /// The session of a cookie, and its user.
-    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
 
     /// The live sessions of a user, newest first.
     async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError>;
@@ -277,19 +282,34 @@ pub trait Upkeep: Send + Sync {
     /// how many went.
     async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError>;
 
-    /// The changes after `position`, oldest first, at most `limit`: for looking at the table. A node that follows it
-    /// must not go by positions on PostgreSQL, where a smaller one may be committed later.
-    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
-
-    /// The changes of organizations and members noted at `since` or later: for a node that looks again and again, over
-    /// a span so long that nothing is committed later than that.
-    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError>;
-
     /// The newest audit entries, newest first.
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
     /// Stops taking writes, finishes those taken, closes the connections.
     async fn close(&self);
+}
+
+/// The table of changes, for the nodes that follow it.
+#[async_trait]
+pub trait ChangeStore: Send + Sync {
+    /// Everything that has been committed since `position`, once each, whatever the order of the commits was; without
+    /// a position nothing, and where to begin.
+    async fn follow(&self, position: Option<&Position>) -> Result<Followed, StoreError>;
+
+    /// The changes written at `since` or later, and any that were written before it and committed only now; `None` if
+    /// they are too many to be told.
+    async fn recent_changes(&self, since: Timestamp) -> Result<Option<Vec<Change>>, StoreError>;
+
+    /// Tells the nodes that listen to the database that there is something to read. Where it cannot be told, they find
+    /// it a little later.
+    async fn announce(&self) -> Result<(), StoreError>;
+
+    /// What other nodes announce, until the stream ends with its connection; `None` where the database tells nobody.
+    async fn announcements(&self) -> Result<Option<Announcements>, StoreError>;
+
+    /// The changes after a number of their own, oldest first, at most `limit`: for looking at the table. Who follows
+    /// it must not go by numbers, since a smaller one may be committed later.
+    async fn changes_after(&self, seq: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
 }
 
 /// The stores as one set over one database: what spans tables is one transaction.
@@ -303,6 +323,7 @@ pub trait Store:
     + UsageStore
     + ThrottleStore
     + DeploymentStore
+    + ChangeStore
     + Upkeep
     + std::fmt::Debug
 {
@@ -318,6 +339,7 @@ impl<T> Store for T where
         + UsageStore
         + ThrottleStore
         + DeploymentStore
+        + ChangeStore
         + Upkeep
         + std::fmt::Debug
 {

@@ -28,6 +28,18 @@ pub const ORGANIZATION_LOOKUPS: &str = "authv2_organization_cache_lookups_total"
 /// Look-ups of members' rights in memory, by `outcome`: `hit`, `miss`. Brought up to date every few seconds.
 pub const MEMBER_LOOKUPS: &str = "authv2_member_cache_lookups_total";
 
+/// Look-ups of sessions in memory that found none, by `outcome`: `miss`. Brought up to date every few seconds.
+pub const SESSION_LOOKUPS: &str = "authv2_session_cache_lookups_total";
+/// Seconds since the last successful reading of the table of changes was begun: how old what is in memory may be.
+pub const CHANGES_LAG: &str = "authv2_changes_lag_seconds";
+/// Seconds from a change to its application on this node, where it was read from the table.
+pub const REVOCATION_LAG: &str = "authv2_revocation_lag_seconds";
+
+/// Notes how long something took under a name of this room.
+pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
+    metrics::histogram!(name).record(took);
+}
+
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
     metrics::counter!(name, label => value).increment(1);

@@ -12,6 +12,7 @@ mod cli;
 mod contract;
 mod crash;
 mod docs;
+mod feed;
 mod http_robustness;
 mod jose_interop;
 mod layers;

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 45] = [
+const GOOD: [(&str, &str, &str); 48] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -15,6 +15,7 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("bootstrap_admin.password", "correct horse", "'correct horse'"),
     ("store.url", "sqlite::memory:", "'sqlite::memory:'"),
     ("store.migrate_url", "sqlite://x.db", "'sqlite://x.db'"),
+    ("store.direct_url", "sqlite://x.db", "'sqlite://x.db'"),
     ("store.migrate", "false", "false"),
     ("store.max_connections", "4", "4"),
     ("store.acquire_timeout", "2", "2"),
@@ -30,6 +31,7 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("session.idle_ttl", "60", "60"),
     ("session.absolute_ttl", "60", "60"),
     ("session.refresh_grace", "0", "0"),
+    ("session.cache_bytes", "1048576", "1048576"),
     ("password.memory_kib", "64", "64"),
     ("password.iterations", "1", "1"),
     ("password.parallelism", "2", "2"),
@@ -44,6 +46,7 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("throttle.known_network_ttl", "0", "0"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
+    ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
     ("permissions.stale_after_days", "30", "30"),
@@ -73,6 +76,7 @@ fn check_good(config: &Config) {
     assert_eq!((admin.email.as_str(), admin.password.expose().as_str()), ("root@example.com", "correct horse"));
     assert_eq!(config.store.url.expose(), "sqlite::memory:");
     assert_eq!(config.store.migrate_url.as_ref().unwrap().expose(), "sqlite://x.db");
+    assert_eq!(config.store.direct_url.as_ref().unwrap().expose(), "sqlite://x.db");
     assert!(!config.store.migrate);
     assert_eq!((config.store.max_connections, config.store.write_queue), (4, 8));
     assert_eq!(config.store.acquire_timeout, Duration::from_secs(2));
@@ -88,6 +92,7 @@ fn check_good(config: &Config) {
         (Duration::from_secs(60), Duration::from_secs(60))
     );
     assert_eq!(config.session.refresh_grace, Duration::ZERO);
+    assert_eq!((config.session.cache_bytes, config.changes.max_staleness), (1024 * 1024, Duration::from_secs(3)));
     let password = &config.password;
     assert_eq!((password.memory_kib, password.iterations, password.parallelism), (64, 1, 2));
     assert_eq!(password.pepper.as_ref().unwrap().expose(), "salt, pepper and mace");

@@ -78,18 +78,20 @@ fn defaults_are_as_documented() {
     assert!(config.issuer.is_none() && config.allowed_origins.is_empty() && config.unused.is_empty());
     assert!(config.master_key.is_none() && config.master_key_file.is_none() && config.bootstrap_admin.is_none());
 
-    let StoreConfig { url, migrate_url, migrate, max_connections, acquire_timeout, write_queue } = config.store;
+    let StoreConfig { url, migrate_url, direct_url, migrate, max_connections, acquire_timeout, write_queue } = config.store;
     assert_eq!(url.expose(), "sqlite://authv2.db");
-    assert!(migrate_url.is_none() && migrate);
+    assert!(migrate_url.is_none() && direct_url.is_none() && migrate);
     assert_eq!((max_connections, acquire_timeout, write_queue), (16, Duration::from_secs(5), 1024));
 
     let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, leeway } = config.tokens;
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 
-    let SessionConfig { max_per_user, over_limit, idle_ttl, absolute_ttl, refresh_grace } = config.session;
+    let SessionConfig { max_per_user, over_limit, idle_ttl, absolute_ttl, refresh_grace, cache_bytes } = config.session;
     assert_eq!((max_per_user, over_limit, refresh_grace), (10, OverLimit::EvictOldest, Duration::from_secs(10)));
     assert_eq!((idle_ttl, absolute_ttl), (Duration::from_secs(14 * DAY), Duration::from_secs(30 * DAY)));
+    assert_eq!(cache_bytes, 64 * 1024 * 1024);
+    assert_eq!(config.changes.max_staleness, Duration::from_secs(5));
 
     let PasswordConfig { memory_kib, iterations, parallelism, pepper, threads, queue, context_words, min_strength } =
         config.password;

@@ -42,6 +42,8 @@ pub struct SessionRecord {
     /// How its secret travels.
     #[sqlx(try_from = "String")]
     pub transport: Transport,
+    /// The hash of its cookie, for the cookie transport.
+    pub cookie_hash: Option<Vec<u8>>,
     /// When it was opened.
     #[sqlx(rename = "opened_at")]
     pub created_at: Timestamp,
@@ -103,8 +105,6 @@ pub enum OverLimit {
 pub struct NewSession {
     /// The session.
     pub record: SessionRecord,
-    /// The hash of its cookie, for the cookie transport.
-    pub cookie: Option<SecretHash>,
     /// The hash of its first refresh token, for the bearer transport.
     pub refresh: Option<SecretHash>,
     /// The most live sessions the user may have, this one included.

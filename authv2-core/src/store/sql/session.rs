@@ -12,7 +12,6 @@ use crate::{
     changes::Change,
     clock::Timestamp,
     id::{SessionId, UserId},
-    secret::SecretHash,
     store::{
         NewSession, Opened, OverLimit, Rotated, Rotation, SessionRecord, SessionStore, StoreError, Touch, UserRecord,
     },
@@ -58,8 +57,6 @@ const REMEMBER_NETWORK: &str = "INSERT INTO known_networks (user_id, network, la
 
 const BY_ID: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE session_id = $1";
 
-const BY_COOKIE: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE cookie_hash = $1";
-
 const OF_USER: &str = "SELECT * FROM sessions
     WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
     ORDER BY opened_at DESC, session_id DESC";
@@ -95,12 +92,6 @@ impl SessionStore for SqlStore {
 
     async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
         let found: Option<SessionAndUser> = read!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool))?;
-        Ok(found.map(SessionAndUser::into_pair))
-    }
-
-    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
-        let found: Option<SessionAndUser> = read!(self, pool =>
-            sqlx::query_as(BY_COOKIE).bind(cookie.as_bytes().as_slice()).fetch_optional(pool))?;
         Ok(found.map(SessionAndUser::into_pair))
     }
 
@@ -182,7 +173,7 @@ impl Tx {
                 .bind(session.id)
                 .bind(session.user_id)
                 .bind(session.transport.as_str())
-                .bind(new.cookie.as_ref().map(|hash| hash.as_bytes().as_slice()))
+                .bind(session.cookie_hash.as_deref())
                 .bind(session.created_at)
                 .bind(session.auth_time)
                 .bind(session.last_seen_at)

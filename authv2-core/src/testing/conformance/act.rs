@@ -82,6 +82,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         id: SessionId::new(),
         user_id: user,
         transport: Transport::Bearer,
+        cookie_hash: None,
         created_at: at,
         auth_time: at,
         last_seen_at: at,
@@ -98,7 +99,6 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
     };
     NewSession {
         record,
-        cookie: None,
         refresh: Some(new_token()),
         max_per_user: 1_000,
         over_limit: OverLimit::EvictOldest,

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -71,24 +70,25 @@ impl Probe {
     }
 }
 
-#[async_trait]
 impl Interceptor for Probe {
-    async fn before(&self, verb: &'static str) -> Result<(), StoreError> {
-        self.counter.before(verb).await?;
+    async fn around<T: Send>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.counter.around(verb, async { Ok(()) }).await?;
         // A failure takes its time, so that others come to wait for the same answer.
         if *self.refused.lock().unwrap() == Some(verb) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Err(StoreError::unavailable("the test says so"));
         }
-        Ok(())
-    }
-
-    async fn after(&self, verb: &'static str) {
+        let answer = call.await;
         let gate = self.held.lock().unwrap().take_if(|(held, _)| *held == verb).map(|(_, gate)| gate);
         if let Some(gate) = gate {
             gate.arrived.add_permits(1);
             gate.open.acquire().await.unwrap().forget();
         }
+        answer
     }
 }
 
