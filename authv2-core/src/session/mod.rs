@@ -1,12 +1,17 @@
 //! Sessions: opening, using, refreshing, listing and ending them.
 
+mod analytics;
+pub mod context;
 pub mod device;
 mod model;
 mod refresh;
 mod service;
 mod touch;
+mod watch;
 
+pub(crate) use self::watch::Watched;
 pub use self::{
+    analytics::{SessionAnalytics, Span},
     model::Session,
     refresh::{RefreshError, Refreshed},
     service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},

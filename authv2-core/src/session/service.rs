@@ -4,23 +4,20 @@ use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Session, touch::Touches};
+use super::{Session, analytics::Counted, context::kept_user_agent, device::Device, touch::Touches};
 use crate::{
     audit::{Act, Actor, Origin},
     clock::{Clock, Timestamp},
     config::SessionConfig,
     error::{Code, Error},
-    id::{SessionId, UserId},
+    id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch, Transport,
+        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch, Transport,
         UserRecord,
     },
     tenant::Tenant,
 };
-
-/// How much of a `User-Agent` is kept, in bytes.
-const USER_AGENT_MAX: usize = 512;
 
 /// How long a `last_seen_at` may be behind before a use is noted again.
 const SEEN_RESOLUTION: std::time::Duration = std::time::Duration::from_secs(1);
@@ -108,6 +105,7 @@ pub(super) struct Inner {
     /// Derives the successors of refresh tokens.
     pub(super) refresh_key: Zeroizing<[u8; 32]>,
     touches: Touches,
+    pub(super) counted: Counted,
 }
 
 impl fmt::Debug for SessionService {
@@ -123,7 +121,7 @@ impl SessionService {
         config: SessionConfig,
         refresh_key: Zeroizing<[u8; 32]>,
     ) -> Self {
-        Self(Arc::new(Inner { store, clock, config, refresh_key, touches: Touches::default() }))
+        Self(Arc::new(Inner { store, clock, config, refresh_key, touches: Touches::default(), counted: Counted::default() }))
     }
 
     /// Opens a session for a sign-in whose proof was checked.
@@ -145,13 +143,17 @@ impl SessionService {
             expires_at,
             idle_expires_at: (now + config.idle_ttl).min(expires_at),
             ip: origin.ip.map(|ip| ip.to_string()),
-            user_agent: origin.user_agent.as_deref().map(shortened),
+            user_agent: origin.user_agent.as_deref().map(kept_user_agent),
             amr: sign_in.amr.join(" "),
             acr: sign_in.acr.to_owned(),
             organization: sign_in.tenant.map(|tenant| tenant.organization),
             store: sign_in.tenant.and_then(|tenant| tenant.store),
             risk: Risk::Low,
             revoked_at: None,
+            generation: 0,
+            device: Device::of(origin.user_agent.as_deref().unwrap_or_default()).kind,
+            network_changed: false,
+            device_changed: false,
         };
         let (secret, hash) = match sign_in.transport {
             Transport::Bearer => hashed(random_token("avr_")?, SessionSecret::Refresh),
@@ -171,7 +173,9 @@ impl SessionService {
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         match store.open_session(new, act).await? {
-            Opened::New(user) => Ok(OpenedSession { session: record, user, secret }),
+            Opened::New(OpenedRecord { user, generation }) => {
+                Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret })
+            }
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),
         }
@@ -267,6 +271,37 @@ impl SessionService {
         Ok(self.0.store.revoke_sessions(user, keep, act).await?)
     }
 
+    /// Ends every session that is in an organization at this moment, in one write however many there are. Later ones
+    /// are not touched. `false` if there is no such organization.
+    ///
+    /// Whoever may do this is for the caller to judge.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke_organization(
+        &self,
+        organization: OrgId,
+        actor: Actor,
+        origin: &Origin,
+    ) -> Result<bool, SessionError> {
+        let act = Act::new("session.revoked_organization", actor, self.0.clock.now(), origin);
+        let act = act.within(organization).on(organization);
+        Ok(self.0.store.revoke_generation(Some(organization), act).await?.is_some())
+    }
+
+    /// Ends every session of the deployment at this moment, in one write however many there are: after a theft of the
+    /// database or the restore of an old one. Later ones are not touched.
+    ///
+    /// Whoever may do this is for the caller to judge.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke_everything(&self, actor: Actor, origin: &Origin) -> Result<(), SessionError> {
+        let act = Act::new("session.revoked_everything", actor, self.0.clock.now(), origin);
+        self.0.store.revoke_generation(None, act).await?;
+        Ok(())
+    }
+
     /// Writes the uses noted since the last time.
     ///
     /// # Errors
@@ -279,13 +314,4 @@ impl SessionService {
 fn hashed(secret: Secret, kind: fn(Secret) -> SessionSecret) -> (SessionSecret, SecretHash) {
     let hash = SecretHash::of(secret.expose().as_bytes());
     (kind(secret), hash)
-}
-
-/// The first part of a `User-Agent`, without what a database refuses.
-fn shortened(user_agent: &str) -> String {
-    let mut end = user_agent.len().min(USER_AGENT_MAX);
-    while !user_agent.is_char_boundary(end) {
-        end -= 1;
-    }
-    user_agent.get(..end).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
 }

@@ -87,7 +87,16 @@ fn defaults_are_as_documented() {
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 
-    let SessionConfig { max_per_user, over_limit, idle_ttl, absolute_ttl, refresh_grace } = config.session;
+    let SessionConfig {
+        max_per_user,
+        over_limit,
+        idle_ttl,
+        absolute_ttl,
+        refresh_grace,
+        on_network_change,
+        on_device_change,
+    } = config.session;
+    assert_eq!((on_network_change, on_device_change), (OnChange::Notify, OnChange::Notify));
     assert_eq!((max_per_user, over_limit, refresh_grace), (10, OverLimit::EvictOldest, Duration::from_secs(10)));
     assert_eq!((idle_ttl, absolute_ttl), (Duration::from_secs(14 * DAY), Duration::from_secs(30 * DAY)));
 

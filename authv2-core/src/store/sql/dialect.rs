@@ -27,6 +27,8 @@ pub(super) struct Texts {
     pub(super) purge_counters: &'static str,
     /// Reads a refresh token and keeps its session's row.
     pub(super) presented: &'static str,
+    /// Reads the counter of generations and keeps it as it is.
+    pub(super) hold_floors: &'static str,
 }
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
@@ -155,6 +157,7 @@ impl Dialect {
                 lock_users_of: None,
                 purge_counters: upkeep::PURGE_COUNTERS,
                 presented: refresh::PRESENTED,
+                hold_floors: "SELECT counter FROM session_generation",
             },
             #[cfg(feature = "postgres")]
             Self::Postgres => Texts {
@@ -168,6 +171,7 @@ impl Dialect {
                 ),
                 purge_counters: upkeep::PURGE_FREE_COUNTERS,
                 presented: refresh::PRESENTED_AND_LOCKED,
+                hold_floors: "SELECT counter FROM session_generation FOR SHARE",
             },
         }
     }

@@ -6,6 +6,7 @@
 mod deployment;
 mod dialect;
 mod error;
+mod liveness;
 mod member;
 mod migrate;
 mod organization;
@@ -17,6 +18,8 @@ mod refresh;
 mod role;
 mod scope;
 mod session;
+mod session_generation;
+mod session_statistics;
 mod throttle;
 mod tx;
 mod upkeep;

@@ -58,6 +58,8 @@ pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
 /// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
 #[cfg(feature = "postgres")]
 pub(super) const PURGE_FREE_COUNTERS: &str = purge_counters!(" FOR UPDATE SKIP LOCKED");
+const PURGE_SAMPLES: &str = "DELETE FROM session_samples WHERE minute IN
+    (SELECT minute FROM session_samples WHERE minute < $1 / 60000000 LIMIT 1000)";
 const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
 
 const CHANGES_AFTER: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
@@ -87,6 +89,12 @@ impl From<Change> for ChangeColumns {
         match change {
             Change::SessionRevoked { session, user } => {
                 Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_revoked") }
+            }
+            Change::SessionsRevoked { organization, generation } => {
+                Self { org_id: organization, revision: Some(generation), ..of_kind("sessions_revoked") }
+            }
+            Change::SessionChanged { session, user } => {
+                Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_changed") }
             }
             Change::UserChanged { user } => Self { user_id: Some(user), ..of_kind("user_changed") },
             Change::SigningKeysChanged => of_kind("signing_keys_changed"),
@@ -118,6 +126,10 @@ impl TryFrom<ChangeRow> for ChangeRecord {
         let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = row.columns;
         let change = match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
             ("session_revoked", Some(user), Some(session), ..) => Change::SessionRevoked { session, user },
+            ("sessions_revoked", _, _, organization, _, Some(generation)) => {
+                Change::SessionsRevoked { organization, generation }
+            }
+            ("session_changed", Some(user), Some(session), ..) => Change::SessionChanged { session, user },
             ("user_changed", Some(user), ..) => Change::UserChanged { user },
             ("signing_keys_changed", ..) => Change::SigningKeysChanged,
             ("organization_changed", _, _, Some(organization), _, Some(revision)) => {
@@ -165,6 +177,7 @@ impl Upkeep for SqlStore {
                     (PURGE_NETWORKS, before.networks),
                     (tx.texts().purge_counters, before.counters),
                     (PURGE_CHANGES, before.changes),
+                    (PURGE_SAMPLES, before.samples),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }

@@ -8,7 +8,7 @@ use crate::{
     id::{MemberId, OrgId, RequestUuid, RoleId, SessionId, StoreId, UserId},
     secret::SecretHash,
     store::{
-        Assignment, Bucket, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
+        Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
         Risk, Rotation, SessionRecord, Transport,
     },
 };
@@ -95,6 +95,10 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         store: None,
         risk: Risk::Low,
         revoked_at: None,
+        generation: 0,
+        device: DeviceKind::Other,
+        network_changed: false,
+        device_changed: false,
     };
     NewSession {
         record,

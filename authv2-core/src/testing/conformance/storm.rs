@@ -164,7 +164,7 @@ impl Sea {
             }
             (9, _) => {
                 let before =
-                    PurgeBefore { sessions: at(second), networks: at(second), counters: at(second), changes: at(0) };
+                    PurgeBefore { sessions: at(second), networks: at(second), counters: at(second), changes: at(0), samples: at(0) };
                 store.purge(before).await.map(|_| ())
             }
             _ => {
