@@ -87,7 +87,10 @@ impl SessionService {
         };
         let since = minute_of(self.0.clock.now() - DAY * days);
         let peaks = self.0.store.session_peaks(since, width).await?;
-        Ok(peaks.into_iter().map(|peak| (Timestamp::from_seconds(peak.start.saturating_mul(60)), peak.active)).collect())
+        Ok(peaks
+            .into_iter()
+            .map(|peak| (Timestamp::from_seconds(peak.start.saturating_mul(60)), peak.active))
+            .collect())
     }
 
     /// Counts the live sessions for this minute, unless another node does, and exports the latest count there is.

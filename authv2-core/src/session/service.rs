@@ -13,8 +13,8 @@ use crate::{
     id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch, Transport,
-        UserRecord,
+        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch,
+        Transport, UserRecord,
     },
     tenant::Tenant,
 };
@@ -121,7 +121,14 @@ impl SessionService {
         config: SessionConfig,
         refresh_key: Zeroizing<[u8; 32]>,
     ) -> Self {
-        Self(Arc::new(Inner { store, clock, config, refresh_key, touches: Touches::default(), counted: Counted::default() }))
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            config,
+            refresh_key,
+            touches: Touches::default(),
+            counted: Counted::default(),
+        }))
     }
 
     /// Opens a session for a sign-in whose proof was checked.

@@ -51,11 +51,8 @@ const EXTEND: &str = concat!(
     live!("$3")
 );
 
-const REVOKE: &str = concat!(
-    "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND ",
-    not_ended!(),
-    " RETURNING session_id"
-);
+const REVOKE: &str =
+    concat!("UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND ", not_ended!(), " RETURNING session_id");
 
 const BY_TOKEN: &str = concat!(
     "SELECT ",

@@ -34,8 +34,7 @@ const FORGET_ALL: &str = "DELETE FROM session_floors";
 #[async_trait]
 impl GenerationStore for SqlStore {
     async fn session_floors(&self) -> Result<Floors, StoreError> {
-        let rows: Vec<(Option<OrgId>, i64)> =
-            read!(self, pool => sqlx::query_as(FLOORS).fetch_all(pool))?;
+        let rows: Vec<(Option<OrgId>, i64)> = read!(self, pool => sqlx::query_as(FLOORS).fetch_all(pool))?;
         let deployment = rows.iter().find(|(organization, _)| organization.is_none()).map_or(0, |(_, floor)| *floor);
         let organizations = rows.into_iter().filter_map(|(organization, floor)| Some((organization?, floor)));
         Ok(Floors::new(deployment, organizations))
@@ -61,8 +60,7 @@ impl Tx {
     /// Raises a floor to a generation that no session bears. Locks the counter first, and nothing after it.
     async fn raise_floor(&mut self, organization: Option<OrgId>, act: &Act) -> Result<Option<i64>, StoreError> {
         let Some(organization) = organization else {
-            let (generation,): (i64,) =
-                within!(self, conn => sqlx::query_as(RAISE_ALL).bind(act.at).fetch_one(conn))?;
+            let (generation,): (i64,) = within!(self, conn => sqlx::query_as(RAISE_ALL).bind(act.at).fetch_one(conn))?;
             execute!(self, sqlx::query(FORGET_ALL))?;
             return Ok(Some(generation));
         };

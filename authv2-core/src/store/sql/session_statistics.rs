@@ -14,11 +14,8 @@ use crate::{
     store::{LiveSessions, SessionPeak, SessionStatisticsStore, StoreError},
 };
 
-const LIVE: &str = concat!(
-    "SELECT device, org_id, COUNT(*) AS count FROM sessions WHERE ",
-    live!("$1"),
-    " GROUP BY device, org_id"
-);
+const LIVE: &str =
+    concat!("SELECT device, org_id, COUNT(*) AS count FROM sessions WHERE ", live!("$1"), " GROUP BY device, org_id");
 
 /// What ran out lasted until its last use. Each branch is a range of an index; none finds a session of another.
 macro_rules! ended {

@@ -8,8 +8,8 @@ use crate::{
     id::{MemberId, OrgId, RequestUuid, RoleId, SessionId, StoreId, UserId},
     secret::SecretHash,
     store::{
-        Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
-        Risk, Rotation, SessionRecord, Transport,
+        Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit,
+        Redacted, Risk, Rotation, SessionRecord, Transport,
     },
 };
 

@@ -21,7 +21,10 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, UserId},
     secret::SecretHash,
-    store::{AuditRecord, ChangeRecord, Created, NewSession, Opened, OpenedRecord, SessionRecord, SharedStore, Updated, UserRecord},
+    store::{
+        AuditRecord, ChangeRecord, Created, NewSession, Opened, OpenedRecord, SessionRecord, SharedStore, Updated,
+        UserRecord,
+    },
 };
 
 /// More rows than any case writes.
