@@ -12,7 +12,7 @@ use crate::{
     jwt::{AccessClaims, Audience},
     principal::Principal,
     secret::{Secret, random_bytes},
-    session::{OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn},
+    session::{OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched},
     store::{SessionRecord, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User, email::Email},
@@ -197,6 +197,11 @@ impl AuthenticationService {
         };
         telemetry::count(telemetry::REFRESHES, "outcome", outcome);
         let Refreshed { session, user, refresh_token } = result?;
+        // Whoever has to prove again who it is keeps a refresh token for afterwards: this one is used up.
+        let session = match self.0.sessions.watch(session, origin).await? {
+            Watched::Good(session) | Watched::StepUp(session) => session,
+            Watched::Ended => return Err(RefreshError::Invalid.into()),
+        };
         Ok(SignedIn {
             user: User::from(&user),
             session: Session::of(&session, true),

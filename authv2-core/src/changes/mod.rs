@@ -39,16 +39,25 @@ pub enum Change {
         /// Whose it was.
         user: UserId,
     },
-    /// A user's record changed in a way that matters to decisions: disabled, enabled, removed, password replaced.
-    UserChanged {
-        /// Who.
-        user: UserId,
+    /// Every session of an older generation was ended: in one organization, or all there are.
+    SessionsRevoked {
+        /// The organization that they were in; everywhere if there is none.
+        organization: Option<OrgId>,
+        /// The least generation that lives there from then on.
+        generation: i64,
     },
-    /// What a session's row says changed, while it lives on: its tenant, its risk.
+    /// A session's row changed otherwise: it acts in another tenant, or looks riskier. Of sessions in an organization
+    /// that was removed, the organization's own change tells.
     SessionChanged {
         /// Which.
         session: SessionId,
         /// Whose it is.
+        user: UserId,
+    },
+    /// A user's record changed: its profile or its password, or it was disabled, enabled or removed. When it last
+    /// signed in is not told of.
+    UserChanged {
+        /// Who.
         user: UserId,
     },
     /// A signing key was added or changed its state.

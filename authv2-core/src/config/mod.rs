@@ -58,7 +58,7 @@ pub use self::{
     proxy::ProxyConfig,
     registration::RegistrationConfig,
     schema::schema,
-    session::SessionConfig,
+    session::{OnChange, SessionConfig},
     store::StoreConfig,
     throttle::ThrottleConfig,
     tokens::TokenConfig,

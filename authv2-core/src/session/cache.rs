@@ -1,7 +1,7 @@
 //! Live sessions at hand, kept right by the change feed.
 
 use std::sync::{
-    Arc,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     changes::{Change, Listener},
     id::{SessionId, UserId},
     store::{
-        StoreError,
+        Floors, SessionRecord, StoreError,
         cached::{Cached, Missing, Weigh},
     },
 };
@@ -28,6 +28,8 @@ pub(super) struct Sessions {
     changes: AtomicU64,
     /// The last of them for each mark. What was read before it is not used.
     marks: Box<[AtomicU64]>,
+    /// Which generations live.
+    floors: RwLock<Floors>,
 }
 
 /// A session, and how many changes of users had been heard of when its reading began.
@@ -51,6 +53,7 @@ impl Sessions {
             entries: Cached::new(capacity, TYPICAL, None),
             changes: AtomicU64::new(0),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+            floors: RwLock::default(),
         }
     }
 
@@ -93,6 +96,17 @@ impl Sessions {
         self.entries.forget(&id);
     }
 
+    /// The floors as they are stored; those heard of meanwhile stay.
+    pub(super) fn know(&self, stored: &Floors) {
+        self.floors.write().unwrap_or_else(PoisonError::into_inner).raise_all(stored);
+    }
+
+    /// Whether a session that was read elsewhere is of a generation that lives.
+    pub(super) fn lives(&self, session: &SessionRecord) -> bool {
+        let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
+        session.generation >= floors.of(session.organization)
+    }
+
     /// How many sessions were read since the last time.
     pub(super) fn take_read(&self) -> u64 {
         self.entries.take_read()
@@ -117,6 +131,11 @@ impl Listener for Sessions {
         match *change {
             Change::SessionRevoked { session, .. } | Change::SessionChanged { session, .. } => self.forget(session),
             Change::UserChanged { user } => self.forget_of(user),
+            // The floor first: what is read from here on is judged by it.
+            Change::SessionsRevoked { organization, generation } => {
+                self.floors.write().unwrap_or_else(PoisonError::into_inner).raise(organization, generation);
+                self.entries.forget_everything();
+            }
             Change::Everything => self.entries.forget_everything(),
             // What a member may do is asked for at each request.
             Change::SigningKeysChanged | Change::OrganizationChanged { .. } | Change::MemberChanged { .. } => {}

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use super::context::Context;
 use crate::{
     clock::Timestamp,
     secret::{SecretHash, equal_in_constant_time},
@@ -15,6 +16,8 @@ pub struct LiveSession {
     user: UserRecord,
     /// The user's id as conditions see it.
     subject: String,
+    /// Where and on what it was opened.
+    opened: Context,
     /// Moved by uses of the session on this node.
     idle_expires_at: AtomicI64,
     last_seen_at: AtomicI64,
@@ -27,6 +30,7 @@ impl LiveSession {
         user.password_hash = None;
         Self {
             subject: user.id.to_string(),
+            opened: Context::of_session(&session),
             idle_expires_at: AtomicI64::new(session.idle_expires_at.as_micros()),
             last_seen_at: AtomicI64::new(session.last_seen_at.as_micros()),
             extending: AtomicBool::new(false),
@@ -60,6 +64,10 @@ impl LiveSession {
     /// The user's id as conditions see it.
     pub(crate) fn subject(&self) -> &str {
         &self.subject
+    }
+
+    pub(super) fn opened(&self) -> &Context {
+        &self.opened
     }
 
     pub(super) fn idle_expires_at(&self) -> Timestamp {

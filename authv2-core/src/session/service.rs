@@ -9,25 +9,24 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{LiveSession, Session, cache::Sessions, touch::Touches};
+use super::{
+    LiveSession, Session, analytics::Counted, cache::Sessions, context::kept_user_agent, device::Device, touch::Touches,
+};
 use crate::{
     audit::{Act, Actor, Origin},
     changes::Feed,
     clock::{Clock, Timestamp},
     config::SessionConfig,
     error::{Code, Error},
-    id::{SessionId, UserId},
+    id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch, Transport,
-        UserRecord,
+        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch,
+        Transport, UserRecord,
     },
     telemetry,
     tenant::Tenant,
 };
-
-/// How much of a `User-Agent` is kept, in bytes.
-const USER_AGENT_MAX: usize = 512;
 
 /// What session cookies begin with.
 const COOKIE_PREFIX: &str = "avs_";
@@ -120,6 +119,7 @@ pub(super) struct Inner {
     pub(super) feed: Feed,
     at_hand: Arc<Sessions>,
     touches: Touches,
+    pub(super) counted: Counted,
 }
 
 impl fmt::Debug for SessionService {
@@ -138,8 +138,16 @@ impl SessionService {
     ) -> Self {
         let at_hand = Arc::new(Sessions::new(config.cache_bytes));
         feed.listen(Arc::clone(&at_hand) as _);
-        let feed = feed.clone();
-        Self(Arc::new(Inner { store, clock, config, refresh_key, feed, at_hand, touches: Touches::default() }))
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            config,
+            refresh_key,
+            feed: feed.clone(),
+            at_hand,
+            touches: Touches::default(),
+            counted: Counted::default(),
+        }))
     }
 
     /// Opens a session for a sign-in whose proof was checked.
@@ -169,13 +177,17 @@ impl SessionService {
             expires_at,
             idle_expires_at: (now + config.idle_ttl).min(expires_at),
             ip: origin.ip.map(|ip| ip.to_string()),
-            user_agent: origin.user_agent.as_deref().map(shortened),
+            user_agent: origin.user_agent.as_deref().map(kept_user_agent),
             amr: sign_in.amr.join(" "),
             acr: sign_in.acr.to_owned(),
             organization: sign_in.tenant.map(|tenant| tenant.organization),
             store: sign_in.tenant.and_then(|tenant| tenant.store),
             risk: Risk::Low,
             revoked_at: None,
+            generation: 0,
+            device: Device::of(origin.user_agent.as_deref().unwrap_or_default()).kind,
+            network_changed: false,
+            device_changed: false,
         };
         let new = NewSession {
             record: record.clone(),
@@ -189,7 +201,9 @@ impl SessionService {
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         match store.open_session(new, act).await? {
-            Opened::New(user) => Ok(OpenedSession { session: record, user, secret }),
+            Opened::New(OpenedRecord { user, generation }) => {
+                Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret })
+            }
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),
         }
@@ -317,6 +331,37 @@ impl SessionService {
         Ok(self.0.store.revoke_sessions(user, keep, act).await?)
     }
 
+    /// Ends every session that is in an organization at this moment, in one write however many there are. Later ones
+    /// are not touched. `false` if there is no such organization.
+    ///
+    /// Whoever may do this is for the caller to judge.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke_organization(
+        &self,
+        organization: OrgId,
+        actor: Actor,
+        origin: &Origin,
+    ) -> Result<bool, SessionError> {
+        let act = Act::new("session.revoked_organization", actor, self.0.clock.now(), origin);
+        let act = act.within(organization).on(organization);
+        Ok(self.0.store.revoke_generation(Some(organization), act).await?.is_some())
+    }
+
+    /// Ends every session of the deployment at this moment, in one write however many there are: after a theft of the
+    /// database or the restore of an old one. Later ones are not touched.
+    ///
+    /// Whoever may do this is for the caller to judge.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revoke_everything(&self, actor: Actor, origin: &Origin) -> Result<(), SessionError> {
+        let act = Act::new("session.revoked_everything", actor, self.0.clock.now(), origin);
+        self.0.store.revoke_generation(None, act).await?;
+        Ok(())
+    }
+
     /// Writes the uses noted since the last time.
     ///
     /// # Errors
@@ -346,13 +391,4 @@ fn session_of_cookie(cookie: &str) -> Option<SessionId> {
 fn hashed(secret: Secret, kind: fn(Secret) -> SessionSecret) -> (SessionSecret, SecretHash) {
     let hash = SecretHash::of(secret.expose().as_bytes());
     (kind(secret), hash)
-}
-
-/// The first part of a `User-Agent`, without what a database refuses.
-fn shortened(user_agent: &str) -> String {
-    let mut end = user_agent.len().min(USER_AGENT_MAX);
-    while !user_agent.is_char_boundary(end) {
-        end -= 1;
-    }
-    user_agent.get(..end).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
 }

@@ -70,11 +70,24 @@ pass_on! {
         sessions_of(user: UserId, now: Timestamp) -> Vec<SessionRecord>;
         revoke_session(user: UserId, session: SessionId, act: Act) -> bool;
         revoke_sessions(user: UserId, keep: Option<SessionId>, act: Act) -> u64;
-        rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
+        note_context(user: UserId, session: SessionId, change: ContextChange, act: Act) -> Option<SessionRecord>;
         touch_sessions(touches: Vec<Touch>) -> ();
     }
     RefreshStore {
         session_by_refresh(token: SecretHash) -> Option<(SessionRecord, UserRecord)>;
+        rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
+    }
+    GenerationStore {
+        session_floors() -> Floors;
+        revoke_generation(organization: Option<OrgId>, act: Act) -> Option<i64>;
+    }
+    SessionStatisticsStore {
+        live_sessions(now: Timestamp) -> Vec<LiveSessions>;
+        median_session(since: Timestamp, until: Timestamp) -> Option<Duration>;
+        claim_session_sample(minute: i64) -> bool;
+        note_session_sample(minute: i64, active: i64) -> ();
+        last_session_sample() -> Option<i64>;
+        session_peaks(since_minute: i64, width: u32) -> Vec<SessionPeak>;
     }
     OrganizationStore {
         create_organization(new: NewOrganization, act: Act) -> Named<OrganizationRecord>;

@@ -100,18 +100,64 @@ pub trait SessionStore: Send + Sync {
     /// Ends every live session of `user` but `keep`; how many.
     async fn revoke_sessions(&self, user: UserId, keep: Option<SessionId>, act: Act) -> Result<u64, StoreError>;
 
-    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
-    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+    /// Notes that a live session of `user` is used in another context than it was opened in, and raises its risk: one
+    /// kind of change to medium at least, both to high; the session from then on. `None`, and nothing written, where
+    /// that was noted before or there is no such session.
+    async fn note_context(
+        &self,
+        user: UserId,
+        session: SessionId,
+        change: ContextChange,
+        act: Act,
+    ) -> Result<Option<SessionRecord>, StoreError>;
 
     /// Notes that sessions were used: when last, and how far their idle deadline reaches now. Never shortens it.
     async fn touch_sessions(&self, touches: Vec<Touch>) -> Result<(), StoreError>;
 }
 
-/// The session that a refresh token belongs to, wherever only the token is at hand.
+/// Refresh tokens.
 #[async_trait]
 pub trait RefreshStore: Send + Sync {
     /// The session of a refresh token, used or not, and its user.
     async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+
+    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
+    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+}
+
+/// Generations of sessions: any number of them ended by one write.
+#[async_trait]
+pub trait GenerationStore: Send + Sync {
+    /// The least generations that live.
+    async fn session_floors(&self) -> Result<Floors, StoreError>;
+
+    /// Ends every session that is in `organization` now, or every one there is; the least generation that lives from
+    /// then on. What is opened or comes into the organization after the answer is not touched, whatever the clocks
+    /// say. `None` if there is no such organization.
+    async fn revoke_generation(&self, organization: Option<OrgId>, act: Act) -> Result<Option<i64>, StoreError>;
+}
+
+/// Statistics of sessions. Samples are taken once a minute, by whichever node claims the minute first.
+#[async_trait]
+pub trait SessionStatisticsStore: Send + Sync {
+    /// How many sessions are live, by device and organization.
+    async fn live_sessions(&self, now: Timestamp) -> Result<Vec<LiveSessions>, StoreError>;
+
+    /// The median time from the opening of a session to its end, or to its last use where it ran out, over those that
+    /// ended from `since` to `until` and are still stored. Those ended with their generation are left out.
+    async fn median_session(&self, since: Timestamp, until: Timestamp) -> Result<Option<Duration>, StoreError>;
+
+    /// Claims the sample of a minute since the epoch. `false` if it is claimed already.
+    async fn claim_session_sample(&self, minute: i64) -> Result<bool, StoreError>;
+
+    /// Notes the number of live sessions in a minute that was claimed.
+    async fn note_session_sample(&self, minute: i64, active: i64) -> Result<(), StoreError>;
+
+    /// The latest sample.
+    async fn last_session_sample(&self) -> Result<Option<i64>, StoreError>;
+
+    /// The highest samples since a minute, one for each span of `width` minutes in which there are any, oldest first.
+    async fn session_peaks(&self, since_minute: i64, width: u32) -> Result<Vec<SessionPeak>, StoreError>;
 }
 
 /// Organizations and their stores. Like every verb below that touches what belongs to an organization, these take the
@@ -317,6 +363,8 @@ pub trait Store:
     UserStore
     + SessionStore
     + RefreshStore
+    + GenerationStore
+    + SessionStatisticsStore
     + OrganizationStore
     + MemberStore
     + RoleStore
@@ -333,6 +381,8 @@ impl<T> Store for T where
     T: UserStore
         + SessionStore
         + RefreshStore
+        + GenerationStore
+        + SessionStatisticsStore
         + OrganizationStore
         + MemberStore
         + RoleStore

@@ -27,6 +27,8 @@ pub const DECISIONS: &str = "authv2_decisions_total";
 pub const ORGANIZATION_LOOKUPS: &str = "authv2_organization_cache_lookups_total";
 /// Look-ups of members' rights in memory, by `outcome`: `hit`, `miss`. Brought up to date every few seconds.
 pub const MEMBER_LOOKUPS: &str = "authv2_member_cache_lookups_total";
+/// Live sessions of the deployment, the same on every node: counted once a minute, by one of them.
+pub const SESSIONS_ACTIVE: &str = "authv2_sessions_active";
 
 /// Look-ups of sessions in memory that found none, by `outcome`: `miss`. Brought up to date every few seconds.
 pub const SESSION_LOOKUPS: &str = "authv2_session_cache_lookups_total";
@@ -50,4 +52,9 @@ pub(crate) fn add(name: &'static str, label: &'static str, value: &'static str, 
     if number > 0 {
         metrics::counter!(name, label => value).increment(number);
     }
+}
+
+/// Exports how many sessions are live.
+pub(crate) fn sessions_active(count: i64) {
+    metrics::gauge!(SESSIONS_ACTIVE).set(u32::try_from(count).map_or(f64::from(u32::MAX), f64::from));
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 48] = [
+const GOOD: [(&str, &str, &str); 50] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -32,6 +32,8 @@ const GOOD: [(&str, &str, &str); 48] = [
     ("session.absolute_ttl", "60", "60"),
     ("session.refresh_grace", "0", "0"),
     ("session.cache_bytes", "1048576", "1048576"),
+    ("session.on_network_change", "step_up", "'step_up'"),
+    ("session.on_device_change", "revoke", "'revoke'"),
     ("password.memory_kib", "64", "64"),
     ("password.iterations", "1", "1"),
     ("password.parallelism", "2", "2"),
@@ -93,6 +95,10 @@ fn check_good(config: &Config) {
     );
     assert_eq!(config.session.refresh_grace, Duration::ZERO);
     assert_eq!((config.session.cache_bytes, config.changes.max_staleness), (1024 * 1024, Duration::from_secs(3)));
+    assert_eq!(
+        (config.session.on_network_change, config.session.on_device_change),
+        (OnChange::StepUp, OnChange::Revoke)
+    );
     let password = &config.password;
     assert_eq!((password.memory_kib, password.iterations, password.parallelism), (64, 1, 2));
     assert_eq!(password.pepper.as_ref().unwrap().expose(), "salt, pepper and mace");

@@ -87,7 +87,17 @@ fn defaults_are_as_documented() {
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 
-    let SessionConfig { max_per_user, over_limit, idle_ttl, absolute_ttl, refresh_grace, cache_bytes } = config.session;
+    let SessionConfig {
+        max_per_user,
+        over_limit,
+        idle_ttl,
+        absolute_ttl,
+        refresh_grace,
+        cache_bytes,
+        on_network_change,
+        on_device_change,
+    } = config.session;
+    assert_eq!((on_network_change, on_device_change), (OnChange::Notify, OnChange::Notify));
     assert_eq!((max_per_user, over_limit, refresh_grace), (10, OverLimit::EvictOldest, Duration::from_secs(10)));
     assert_eq!((idle_ttl, absolute_ttl), (Duration::from_secs(14 * DAY), Duration::from_secs(30 * DAY)));
     assert_eq!(cache_bytes, 64 * 1024 * 1024);
@@ -191,7 +201,14 @@ fn a_file_that_cannot_be_read_stops_the_start() {
 #[test]
 fn never_prints_a_secret() {
     const WORD: &str = "hunter2";
-    let secrets = ["master_key", "bootstrap_admin.password", "store.url", "store.migrate_url", "password.pepper"];
+    let secrets = [
+        "master_key",
+        "bootstrap_admin.password",
+        "store.url",
+        "store.migrate_url",
+        "store.direct_url",
+        "password.pepper",
+    ];
     let good = Config {
         master_key: Some(WORD.into()),
         bootstrap_admin: Some(BootstrapAdmin { email: "root@example.com".into(), password: WORD.into() }),

@@ -124,6 +124,8 @@ pub struct PurgeBefore {
     pub counters: Timestamp,
     /// Changes written before this.
     pub changes: Timestamp,
+    /// Numbers of live sessions counted before this.
+    pub samples: Timestamp,
 }
 
 /// The connection string, whose password must not be printed.

@@ -104,6 +104,9 @@ impl From<Change> for ChangeColumns {
             Change::SessionRevoked { session, user } => {
                 Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_revoked") }
             }
+            Change::SessionsRevoked { organization, generation } => {
+                Self { org_id: organization, revision: Some(generation), ..of_kind("sessions_revoked") }
+            }
             Change::SessionChanged { session, user } => {
                 Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_changed") }
             }
@@ -128,6 +131,9 @@ impl From<ChangeColumns> for Change {
         let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = columns;
         match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
             ("session_revoked", Some(user), Some(session), ..) => Self::SessionRevoked { session, user },
+            ("sessions_revoked", _, _, organization, _, Some(generation)) => {
+                Self::SessionsRevoked { organization, generation }
+            }
             ("session_changed", Some(user), Some(session), ..) => Self::SessionChanged { session, user },
             ("user_changed", Some(user), ..) => Self::UserChanged { user },
             ("signing_keys_changed", ..) => Self::SigningKeysChanged,

@@ -29,6 +29,8 @@ pub(super) struct Texts {
     pub(super) purge_changes: &'static str,
     /// Reads a refresh token and keeps its session's row.
     pub(super) presented: &'static str,
+    /// Reads the counter of generations and keeps it as it is.
+    pub(super) hold_floors: &'static str,
 }
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
@@ -162,6 +164,7 @@ impl Dialect {
                 purge_counters: upkeep::PURGE_COUNTERS,
                 purge_changes: changes::PURGE_SQLITE,
                 presented: refresh::PRESENTED,
+                hold_floors: "SELECT counter FROM session_generation",
             },
             #[cfg(feature = "postgres")]
             Self::Postgres => Texts {
@@ -176,6 +179,7 @@ impl Dialect {
                 purge_counters: upkeep::PURGE_FREE_COUNTERS,
                 purge_changes: changes::PURGE_POSTGRES,
                 presented: refresh::PRESENTED_AND_LOCKED,
+                hold_floors: "SELECT counter FROM session_generation FOR SHARE",
             },
         }
     }

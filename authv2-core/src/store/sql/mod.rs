@@ -9,6 +9,7 @@ mod dialect;
 mod error;
 #[cfg(feature = "postgres")]
 mod listen;
+mod liveness;
 mod member;
 mod migrate;
 mod organization;
@@ -20,6 +21,8 @@ mod refresh;
 mod role;
 mod scope;
 mod session;
+mod session_generation;
+mod session_statistics;
 mod throttle;
 mod tx;
 mod upkeep;

@@ -56,6 +56,9 @@ pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
 /// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
 #[cfg(feature = "postgres")]
 pub(super) const PURGE_FREE_COUNTERS: &str = purge_counters!(" FOR UPDATE SKIP LOCKED");
+const PURGE_SAMPLES: &str = "DELETE FROM session_samples WHERE minute IN
+    (SELECT minute FROM session_samples WHERE minute < $1 / 60000000 LIMIT 1000)";
+
 const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
 
@@ -88,7 +91,11 @@ impl Upkeep for SqlStore {
                 for sql in PURGE_SESSIONS.as_flattened() {
                     gone += tx.affected(sql, before.sessions).await?;
                 }
-                for (sql, before) in [(PURGE_NETWORKS, before.networks), (tx.texts().purge_counters, before.counters)] {
+                for (sql, before) in [
+                    (PURGE_NETWORKS, before.networks),
+                    (tx.texts().purge_counters, before.counters),
+                    (PURGE_SAMPLES, before.samples),
+                ] {
                     gone += tx.affected(sql, before).await?;
                 }
                 gone += tx.trim_changes(before.changes).await?;

@@ -8,8 +8,8 @@ use crate::{
     id::{MemberId, OrgId, RequestUuid, RoleId, SessionId, StoreId, UserId},
     secret::SecretHash,
     store::{
-        Assignment, Bucket, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
-        Risk, Rotation, SessionRecord, Transport,
+        Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit,
+        Redacted, Risk, Rotation, SessionRecord, Transport,
     },
 };
 
@@ -96,6 +96,10 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         store: None,
         risk: Risk::Low,
         revoked_at: None,
+        generation: 0,
+        device: DeviceKind::Other,
+        network_changed: false,
+        device_changed: false,
     };
     NewSession {
         record,

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = room!["sign_in":
 
 fn opened(answer: Opened) -> crate::store::UserRecord {
     match answer {
-        Opened::New(user) => user,
+        Opened::New(opened) => opened.user,
         other => panic!("the session must open, not {other:?}"),
     }
 }
