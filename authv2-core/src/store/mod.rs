@@ -7,6 +7,9 @@
 pub mod breaker;
 mod error;
 mod record;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub mod shared;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 

@@ -27,6 +27,10 @@ pub const DECISIONS: &str = "authv2_decisions_total";
 pub const ORGANIZATION_LOOKUPS: &str = "authv2_organization_cache_lookups_total";
 /// Look-ups of members' rights in memory, by `outcome`: `hit`, `miss`. Brought up to date every few seconds.
 pub const MEMBER_LOOKUPS: &str = "authv2_member_cache_lookups_total";
+/// Questions to the shared cache, by `operation` and `outcome`: `hit`, `miss`, `unreadable` (not sealed by this
+/// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
+/// `failed`.
+pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
@@ -38,4 +42,10 @@ pub(crate) fn add(name: &'static str, label: &'static str, value: &'static str, 
     if number > 0 {
         metrics::counter!(name, label => value).increment(number);
     }
+}
+
+/// Counts one question to the shared cache.
+#[cfg(feature = "redis")]
+pub(crate) fn count_shared(operation: &'static str, outcome: &'static str) {
+    metrics::counter!(SHARED_CACHE_REQUESTS, "operation" => operation, "outcome" => outcome).increment(1);
 }
