@@ -122,13 +122,56 @@ impl Redis {
         &self.url
     }
 
-    /// Kills this Redis as a crash would, and forgets it. Does nothing to a shared one.
+    /// Its port, for a proxy in front of it.
+    ///
+    /// # Errors
+    /// When its URL names none.
+    pub fn port(&self) -> Result<u16, HarnessError> {
+        let url = reqwest::Url::parse(&self.url).ok();
+        url.map(|url| url.port().unwrap_or(6379))
+            .ok_or_else(|| HarnessError::Setting { variable: URL_VARIABLE, why: "it is no URL".to_owned() })
+    }
+
+    /// Kills this Redis as a crash would: nobody listens any more, and what it held is gone. Does nothing to a shared one.
     ///
     /// # Errors
     /// The system's.
-    pub fn kill_9(mut self) -> Result<(), HarnessError> {
-        match self.server.take() {
-            Some(mut server) => server.kill_9().map(drop).map_err(HarnessError::io("killing Redis")),
+    pub fn kill_9(&mut self) -> Result<(), HarnessError> {
+        match &mut self.server {
+            Some(server) => server.kill_9().map(drop).map_err(HarnessError::io("killing Redis")),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it again on its port, empty, ending it first if it still runs. Does nothing to a shared one.
+    ///
+    /// # Errors
+    /// As [`start_on`](Self::start_on).
+    pub fn restart(&mut self) -> Result<(), HarnessError> {
+        if self.server.take().is_some() {
+            *self = Self::start_on(self.port()?)?;
+        }
+        Ok(())
+    }
+
+    /// Stops it where it is (`SIGSTOP`): its connections stay open and nobody answers. Does nothing to a shared one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn freeze(&mut self) -> Result<(), HarnessError> {
+        match &mut self.server {
+            Some(server) => server.freeze().map_err(HarnessError::io("freezing Redis")),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn thaw(&mut self) -> Result<(), HarnessError> {
+        match &mut self.server {
+            Some(server) => server.thaw().map_err(HarnessError::io("thawing Redis")),
             None => Ok(()),
         }
     }
@@ -153,5 +196,28 @@ mod tests {
         assert!(ping(port));
         drop(redis);
         assert!(!ping(port));
+    }
+
+    #[test]
+    fn a_killed_redis_comes_back_empty_and_a_frozen_one_goes_on() {
+        let test = "a_killed_redis_comes_back_empty_and_a_frozen_one_goes_on";
+        let Some(mut redis) = Redis::start_own_or_skip(test).unwrap() else { return };
+        let port = redis.port().unwrap();
+        let say = |line: &str| {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer).map(|_| answer.trim().to_owned())
+        };
+        assert_eq!(say("SET key value").unwrap(), "+OK");
+        redis.freeze().unwrap();
+        assert!(say("EXISTS key").is_err());
+        redis.thaw().unwrap();
+        assert_eq!(say("EXISTS key").unwrap(), ":1");
+        redis.kill_9().unwrap();
+        assert!(!ping(port));
+        redis.restart().unwrap();
+        assert_eq!(say("EXISTS key").unwrap(), ":0");
     }
 }
