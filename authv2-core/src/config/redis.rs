@@ -80,7 +80,11 @@ impl RedisConfig {
         let mut millis = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         visitor.number("redis.timeout_ms", 1..=10_000, "Milliseconds that anybody waits for an answer.", &mut millis);
         self.timeout = Duration::from_millis(millis.into());
-        visitor.setting("redis.ca_file", "The CA certificates (PEM) to trust instead of the system's.", &mut self.ca_file);
+        visitor.setting(
+            "redis.ca_file",
+            "The CA certificates (PEM) to trust instead of the system's.",
+            &mut self.ca_file,
+        );
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {

@@ -143,12 +143,7 @@ impl SharedCache {
     }
 
     /// A member's roles, under the conditions of [`session`](Self::session).
-    pub async fn member(
-        &self,
-        organization: OrgId,
-        member: MemberId,
-        now: Timestamp,
-    ) -> Option<Cached<AccessRecord>> {
+    pub async fn member(&self, organization: OrgId, member: MemberId, now: Timestamp) -> Option<Cached<AccessRecord>> {
         self.redis.as_ref()?.member(organization, member, now).await
     }
 

@@ -200,7 +200,8 @@ fn never_prints_a_secret() {
         "password.pepper",
     ];
     let secret = || Some(WORD.into());
-    let redis = RedisConfig { url: secret(), password: secret(), sentinel_password: secret(), ..RedisConfig::default() };
+    let redis =
+        RedisConfig { url: secret(), password: secret(), sentinel_password: secret(), ..RedisConfig::default() };
     let good = Config {
         master_key: Some(WORD.into()),
         bootstrap_admin: Some(BootstrapAdmin { email: "root@example.com".into(), password: WORD.into() }),

@@ -94,11 +94,7 @@ fn way_in(config: &RedisConfig, nodes: &[ConnectionInfo]) -> Result<RedisConnect
     Ok(entering(username, password).set_db(database))
 }
 
-fn servers(
-    config: &RedisConfig,
-    nodes: Vec<ConnectionInfo>,
-    way_in: RedisConnectionInfo,
-) -> Result<Servers, Fault> {
+fn servers(config: &RedisConfig, nodes: Vec<ConnectionInfo>, way_in: RedisConnectionInfo) -> Result<Servers, Fault> {
     if config.mode != RedisMode::Sentinel && config.sentinel_master.is_some() {
         return Err(Fault { setting: "redis.sentinel_master", reason: "needs redis.mode = \"sentinel\"" });
     }
@@ -108,7 +104,9 @@ fn servers(
     match config.mode {
         RedisMode::Single => match <[_; 1]>::try_from(nodes) {
             Ok([node]) => Ok(Servers::Single(node.set_redis_settings(way_in))),
-            Err(_) => Err(Fault { setting: "redis.mode", reason: "redis.url names several nodes: `sentinel` or `cluster`" }),
+            Err(_) => {
+                Err(Fault { setting: "redis.mode", reason: "redis.url names several nodes: `sentinel` or `cluster`" })
+            }
         },
         RedisMode::Cluster => Ok(Servers::Cluster(entered_by(&way_in, nodes))),
         RedisMode::Sentinel => {
@@ -197,7 +195,15 @@ mod tests {
     #[test]
     fn names_the_setting_that_is_wrong() {
         let single = |url| config(url, RedisMode::Single);
-        for url in ["", "localhost", "http://a", "redis://", "redis://a:port", "rediss://a/#insecure", "redis://a/?protocol=resp3"] {
+        for url in [
+            "",
+            "localhost",
+            "http://a",
+            "redis://",
+            "redis://a:port",
+            "rediss://a/#insecure",
+            "redis://a/?protocol=resp3",
+        ] {
             assert_eq!(fault(&single(url)), "redis.url", "{url}");
         }
         assert_eq!(fault(&single("redis://a,rediss://b")), "redis.url");

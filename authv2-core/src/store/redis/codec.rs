@@ -161,10 +161,8 @@ mod tests {
     #[test]
     fn reads_back_what_it_writes() {
         type Values = ((i64, bool), (String, (Option<String>, Vec<(u8, Option<Timestamp>)>)));
-        let values: Values = (
-            (i64::MIN, true),
-            ("näh".into(), (None, vec![(1, None), (2, Some(Timestamp::from_micros(-3)))])),
-        );
+        let values: Values =
+            ((i64::MIN, true), ("näh".into(), (None, vec![(1, None), (2, Some(Timestamp::from_micros(-3)))])));
         assert_eq!(read_all::<Values>(&write_all(&values)), Some(values));
     }
 

@@ -116,7 +116,9 @@ impl Connector {
         let role: Vec<Value> = cmd("ROLE").query_async(&mut open(&client).await?).await?;
         match role.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(client),
-            _ => Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server named by Sentinel is no master").into()),
+            _ => {
+                Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server named by Sentinel is no master").into())
+            }
         }
     }
 

@@ -210,14 +210,7 @@ impl Redis {
         }
     }
 
-    async fn put<T: Wire>(
-        &self,
-        operation: &'static str,
-        key: &Key,
-        version: i64,
-        entry: &Cached<T>,
-        now: Timestamp,
-    ) {
+    async fn put<T: Wire>(&self, operation: &'static str, key: &Key, version: i64, entry: &Cached<T>, now: Timestamp) {
         let left = MAX_AGE.saturating_sub(now.since(entry.read_at));
         if left.is_zero() || entry.read_at.since(now) > MAX_AHEAD {
             return telemetry::count_shared(operation, "outdated");
