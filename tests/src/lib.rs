@@ -11,6 +11,7 @@ pub mod error;
 pub mod fuzz;
 pub mod port;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 pub mod server;
 pub mod shim;

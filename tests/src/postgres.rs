@@ -1,55 +1,29 @@
 //! A real PostgreSQL for tests: a cluster in a temporary directory, on a free loopback port, nothing synced to disk.
 
-use std::{
-    env,
-    fs::{self, File},
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    thread,
-    time::{Duration, Instant},
-};
+mod cluster;
+
+use std::{env, sync::OnceLock, thread};
 
 use reqwest::Url;
-use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, postgres::PgConnectOptions};
-use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::cluster::{Cluster, SERVER};
 use crate::{
-    error::{HarnessError, tail, tell_skipped},
+    error::{HarnessError, tell_skipped},
     port,
-    watchdog::Guarded,
 };
 
 /// Names a superuser's URL of a PostgreSQL that runs already, as `./test` starts one for the whole run.
 pub const URL_VARIABLE: &str = "AUTHV2_TEST_POSTGRES_URL";
 /// Says in which directory `initdb` and `postgres` are.
 pub const BINARIES_VARIABLE: &str = "AUTHV2_TEST_POSTGRES_BIN";
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The server's program.
-const SERVER: &str = "postgres";
-const READY: &str = "database system is ready to accept connections";
-/// What the cluster trades for speed is durability through a power cut, which no test here asks for: the crash tests
-/// kill the server under test, not the database.
-const SETTINGS: [&str; 9] = [
-    "listen_addresses=127.0.0.1",
-    "unix_socket_directories=",
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "max_connections=300",
-    "shared_buffers=64MB",
-    "max_wal_size=512MB",
-    "lc_messages=C",
-];
 
 /// A PostgreSQL server, ended when this is dropped.
 #[derive(Debug)]
 pub struct Postgres {
     admin: Url,
-    server: Option<Guarded>,
+    server: Option<Cluster>,
 }
 
 impl Postgres {
@@ -97,31 +71,7 @@ impl Postgres {
 
     /// A server on a given port. [`HarnessError::Failed`] when the port is taken.
     fn start_on(port: u16) -> Result<Self, HarnessError> {
-        let binaries = binaries()?;
-        let user = unprivileged()?;
-        let directory = tempfile::Builder::new()
-            .prefix("authv2-postgres-")
-            .tempdir()
-            .map_err(HarnessError::io("making a directory for PostgreSQL"))?;
-        if let Some(user) = &user {
-            chown(directory.path(), Some(user.uid), Some(user.gid))
-                .map_err(HarnessError::io("giving PostgreSQL its directory"))?;
-        }
-        let data = directory.path().join("data");
-        create_cluster(&binaries, user.as_ref(), directory.path(), &data)?;
-
-        let log = directory.path().join("server.log");
-        let output = File::create(&log).map_err(HarnessError::io("creating PostgreSQL's log"))?;
-        let mut command = as_user(user.as_ref(), &binaries.join(SERVER));
-        command.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
-        for setting in SETTINGS {
-            command.args(["-c", setting]);
-        }
-        command
-            .current_dir(directory.path())
-            .stdout(output.try_clone().map_err(HarnessError::io("opening PostgreSQL's log"))?)
-            .stderr(output);
-        let server = run(&mut command, directory, &log)?;
+        let server = Cluster::create(port)?;
         let admin = Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
             .map_err(|error| HarnessError::Setting { variable: URL_VARIABLE, why: error.to_string() })?;
         Ok(Self { admin, server: Some(server) })
@@ -151,7 +101,47 @@ impl Postgres {
     /// The server's process id, where it was started here.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
-        self.server.as_ref().map(Guarded::id)
+        self.server.as_ref().map(Cluster::id)
+    }
+
+    /// Its port, for a proxy in front of it.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.admin.port().unwrap_or(5432)
+    }
+
+    /// Kills the server and its backends as a crash would; what it has committed stays. Does nothing to one elsewhere.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill_9(&mut self) -> Result<(), HarnessError> {
+        self.server.as_mut().map_or(Ok(()), Cluster::kill_9)
+    }
+
+    /// Starts it again on its port and its data, killing it first if it still runs, and waits until it has recovered.
+    /// Does nothing to one elsewhere.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn restart(&mut self) -> Result<(), HarnessError> {
+        self.server.as_mut().map_or(Ok(()), Cluster::restart)
+    }
+
+    /// Stops the server and its backends where they are (`SIGSTOP`): connections stay open and nobody answers. Does
+    /// nothing to one elsewhere.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn freeze(&mut self) -> Result<(), HarnessError> {
+        self.server.as_mut().map_or(Ok(()), Cluster::freeze)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn thaw(&mut self) -> Result<(), HarnessError> {
+        self.server.as_mut().map_or(Ok(()), Cluster::thaw)
     }
 
     /// A new, empty database with two roles of its own, all dropped with the value.
@@ -257,109 +247,6 @@ async fn execute(url: &Url, statements: &[String]) -> Result<(), HarnessError> {
     Ok(connection.close().await?)
 }
 
-/// Whom PostgreSQL runs as: it refuses root.
-struct Unprivileged {
-    uid: u32,
-    gid: u32,
-}
-
-fn unprivileged() -> Result<Option<Unprivileged>, HarnessError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    let accounts = fs::read_to_string("/etc/passwd").map_err(HarnessError::io("reading /etc/passwd"))?;
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|wanted| accounts.lines().find_map(|line| account(line, wanted)))
-        .map(Some)
-        .ok_or(HarnessError::Missing {
-            program: "an account `postgres` or `nobody`",
-            package: "postgresql",
-            variable: URL_VARIABLE,
-        })
-}
-
-fn account(line: &str, wanted: &str) -> Option<Unprivileged> {
-    let mut fields = line.split(':');
-    if fields.next()? != wanted {
-        return None;
-    }
-    // The password field stands between the name and the ids.
-    let mut ids = fields.skip(1);
-    Some(Unprivileged { uid: ids.next()?.parse().ok()?, gid: ids.next()?.parse().ok()? })
-}
-
-/// `setpriv` replaces itself with the program, so that the pid is the server's own.
-fn as_user(user: Option<&Unprivileged>, program: &Path) -> Command {
-    let Some(user) = user else { return Command::new(program) };
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups", "--"])
-        .arg(program);
-    command
-}
-
-fn binaries() -> Result<PathBuf, HarnessError> {
-    let named = env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
-    let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    named
-        .into_iter()
-        .chain(installed())
-        .chain(on_path)
-        .find(|directory| directory.join("initdb").is_file() && directory.join("postgres").is_file())
-        .ok_or(HarnessError::Missing { program: "initdb", package: "postgresql", variable: BINARIES_VARIABLE })
-}
-
-/// Debian keeps each version apart and off the `PATH`; the newest comes first.
-fn installed() -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir("/usr/lib/postgresql") else { return Vec::new() };
-    let version = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()).unwrap_or(0);
-    let mut versions: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    versions.sort_by_key(version);
-    versions.into_iter().rev().map(|version| version.join("bin")).collect()
-}
-
-fn create_cluster(
-    binaries: &Path,
-    user: Option<&Unprivileged>,
-    directory: &Path,
-    data: &Path,
-) -> Result<(), HarnessError> {
-    let made = as_user(user, &binaries.join("initdb"))
-        .arg("-D")
-        .arg(data)
-        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
-        .current_dir(directory)
-        .output()
-        .map_err(HarnessError::io("running initdb"))?;
-    if made.status.success() {
-        return Ok(());
-    }
-    let output = tail(&String::from_utf8_lossy(&made.stderr), 2000);
-    Err(HarnessError::Failed { program: "initdb".to_owned(), output })
-}
-
-fn run(command: &mut Command, directory: TempDir, log: &Path) -> Result<Guarded, HarnessError> {
-    // SIGQUIT is PostgreSQL's immediate shutdown: nobody needs this cluster again.
-    let mut server =
-        Guarded::start(command, Signal::QUIT, Some(directory)).map_err(HarnessError::io("starting PostgreSQL"))?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let said = fs::read_to_string(log).unwrap_or_default();
-        if said.contains(READY) {
-            return Ok(server);
-        }
-        if server.ended().map_err(HarnessError::io("waiting for PostgreSQL"))?.is_some() {
-            return Err(HarnessError::Failed { program: SERVER.to_owned(), output: tail(&said, 2000) });
-        }
-        if Instant::now() > deadline {
-            let output = tail(&said, 2000);
-            return Err(HarnessError::Late { program: SERVER.to_owned(), after: PATIENCE, output });
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,5 +283,36 @@ mod tests {
         execute(&runtime, &["INSERT INTO things (name) VALUES ('one')".to_owned()]).await.unwrap();
         assert!(execute(&runtime, &["DROP TABLE things".to_owned()]).await.is_err());
         assert!(execute(&runtime, &["CREATE TABLE others (id bigint)".to_owned()]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_killed_server_comes_back_with_what_it_had_committed() {
+        let test = "a_killed_server_comes_back_with_what_it_had_committed";
+        let Some(mut postgres) = Postgres::start_own_or_skip(test).unwrap() else { return };
+        let database = postgres.fresh_database().await.unwrap();
+        let url = Url::parse(database.url()).unwrap();
+        execute(&url, &["CREATE TABLE things (name text)".to_owned()]).await.unwrap();
+        for round in 0..2 {
+            execute(&url, &[format!("INSERT INTO things VALUES ('{round}')")]).await.unwrap();
+            postgres.kill_9().unwrap();
+            assert!(execute(&url, &["SELECT 1".to_owned()]).await.is_err());
+            postgres.restart().unwrap();
+        }
+        let mut connection = PgConnectOptions::from_url(&url).unwrap().connect().await.unwrap();
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM things").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(kept, 2);
+    }
+
+    #[tokio::test]
+    async fn a_frozen_server_answers_nobody_until_it_thaws() {
+        let test = "a_frozen_server_answers_nobody_until_it_thaws";
+        let Some(mut postgres) = Postgres::start_own_or_skip(test).unwrap() else { return };
+        let mut connection = PgConnectOptions::from_url(&postgres.admin).unwrap().connect().await.unwrap();
+        postgres.freeze().unwrap();
+        // Pinned, so that the statement goes on after the wait for it.
+        let mut asked = std::pin::pin!(connection.execute("SELECT 1"));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(300), &mut asked).await.is_err());
+        postgres.thaw().unwrap();
+        asked.await.unwrap();
     }
 }

@@ -5,6 +5,7 @@
 //! then ends the child and removes its directory.
 
 use std::{
+    fs,
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
     path::PathBuf,
@@ -13,15 +14,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// `$1` is the process group, `$2` the signal that ends it quickly, `$3` the directory to remove.
 ///
-/// A line on the pipe means that the child was ended in order, so that a reused number is never touched.
+/// A line on the pipe means that the child was ended in order, so that a reused number is never touched. Children of the
+/// child may lead groups of their own, as PostgreSQL's do, and a test may have frozen them.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 if read -r _; then exit 0; fi
+kill -s CONT -- "-$1" $(cat "/proc/$1/task/$1/children") 2>/dev/null
 kill -s "$2" -- "-$1" 2>/dev/null
 tries=50
 while kill -s 0 -- "-$1" 2>/dev/null && [ "$tries" -gt 0 ]; do tries=$((tries - 1)); sleep 0.1; done
@@ -89,9 +92,58 @@ impl Guarded {
     /// # Errors
     /// The system's.
     pub fn kill_9(&mut self) -> io::Result<ExitStatus> {
+        // A frozen parent starts no further child while the ones that it has are counted.
+        let frozen = self.freeze();
+        let children = self.children();
         self.child.kill()?;
+        for child in children {
+            // An error says that it ended by itself.
+            let _ended = kill_process(child, Signal::KILL);
+        }
         self.sweep();
-        self.child.wait()
+        frozen.and_then(|()| self.child.wait())
+    }
+
+    /// Stops the child and its children where they are (`SIGSTOP`): their connections stay open and nobody answers.
+    /// Does nothing to one that has ended.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn freeze(&mut self) -> io::Result<()> {
+        self.signal_all(Signal::STOP)
+    }
+
+    /// Lets the child and its children go on after [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn thaw(&mut self) -> io::Result<()> {
+        self.signal_all(Signal::CONT)
+    }
+
+    /// The directory that the child works in, for another child that is to go on in it.
+    pub fn take_directory(&mut self) -> Option<TempDir> {
+        self.directory.take()
+    }
+
+    /// The parent first, so that it starts no other child meanwhile.
+    fn signal_all(&mut self, signal: Signal) -> io::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        kill_process_group(Pid::from_child(&self.child), signal)?;
+        for child in self.children() {
+            // An error says that it ended by itself.
+            let _ended = kill_process(child, signal);
+        }
+        Ok(())
+    }
+
+    /// The children of the child, which need not be in its group.
+    fn children(&self) -> Vec<Pid> {
+        let id = self.child.id();
+        let listed = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        listed.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
     }
 
     /// Asks the child to end and waits for it; one that takes longer than ten seconds is killed.
@@ -103,6 +155,8 @@ impl Guarded {
             return Ok(status);
         }
         kill_process_group(Pid::from_child(&self.child), self.stop)?;
+        // What is frozen cannot end.
+        self.thaw()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {

@@ -23,7 +23,6 @@ pub(super) enum Status {
     /// It can.
     Ok,
     /// It cannot, and requests are served without it.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "nothing else can be done without"))]
     Degraded,
     /// It cannot.
     Down,
@@ -85,13 +84,17 @@ pub(super) async fn live(_: Call<'_>) -> Result<Reply> {
 ))]
 pub(super) async fn ready(call: Call<'_>) -> Result<Reply> {
     let auth = call.auth;
+    let (store, cache) = tokio::join!(store(auth), cache(auth));
     let components: BTreeMap<_, _> = [
-        ("store", store(auth).await),
-        ("signing_keys", signing_keys(auth)),
-        ("revocation_feed", revocation_feed(auth)),
-        ("password_hasher", password_hasher(auth)),
+        ("store", Some(store)),
+        ("cache", cache),
+        ("signing_keys", Some(signing_keys(auth))),
+        ("revocation_feed", Some(revocation_feed(auth))),
+        ("password_hasher", Some(password_hasher(auth))),
     ]
-    .into();
+    .into_iter()
+    .filter_map(|(name, component)| Some((name, component?)))
+    .collect();
     let is = |status| components.values().any(|component| component.status == status);
     let (code, status) = if is(Status::Down) {
         (StatusCode::SERVICE_UNAVAILABLE, Status::Down)
@@ -115,6 +118,20 @@ async fn store(auth: &AuthenticationService) -> Component {
         last_success_at: health.last_success.map(|ago| auth.now() - ago),
         ..Component::new(answered, "does not answer")
     }
+}
+
+/// The Redis that nodes share, where there is one: requests are served without it, more slowly.
+async fn cache(auth: &AuthenticationService) -> Option<Component> {
+    let health = auth.shared_cache().health()?;
+    let begin = Instant::now();
+    let answered = timeout(PATIENCE, auth.shared_cache().ping()).await.unwrap_or(false);
+    Some(Component {
+        status: if answered { Status::Ok } else { Status::Degraded },
+        latency_ms: Some(begin.elapsed().as_secs_f64() * 1000.0),
+        circuit: Some(health.circuit),
+        last_success_at: health.last_success.map(|ago| auth.now() - ago),
+        ..Component::new(answered, "does not answer: served without it")
+    })
 }
 
 fn signing_keys(auth: &AuthenticationService) -> Component {

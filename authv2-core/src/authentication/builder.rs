@@ -7,8 +7,12 @@ use std::{
 };
 
 use super::{
-    AuthenticationService, Inner, ResourceDirectory, background, cookies::CookieStyle, csrf::CsrfTokens, following,
-    foundation, throttle::Throttle,
+    AuthenticationService, Inner, ResourceDirectory, background,
+    cookies::CookieStyle,
+    csrf::CsrfTokens,
+    following::{self, Burial},
+    foundation,
+    throttle::Throttle,
 };
 use crate::{
     changes::{Change, Feed, Follower, Listener},
@@ -20,7 +24,11 @@ use crate::{
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
-    store::{Guard, Intercepted, SharedStore, StoreError, breaker::Rules},
+    store::{
+        Guard, Intercepted, SharedStore, StoreError,
+        breaker::Rules,
+        shared::{RedisError, SharedCache},
+    },
     user::{
         UserError, UserService,
         password::{
@@ -52,6 +60,9 @@ pub enum StartError {
     /// The store failed while starting.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The cache that nodes share cannot be used as it is configured.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The master key cannot be used.
     #[error("master_key: {0}")]
     MasterKey(#[from] MasterKeyError),
@@ -166,6 +177,8 @@ impl Builder {
         // Before anything is read that is kept in memory.
         let follower = Follower::begin(Arc::clone(&store), feed.clone(), clock.now()).await?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
+        let shared = SharedCache::connect(&config.redis, &master).await?;
+        feed.listen(Arc::new(Burial { shared: shared.clone(), clock: Arc::clone(&clock) }));
         let issuer = foundation::issuer(&config, &store).await?;
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
         let keys_changed = Arc::new(AtomicBool::new(false));
@@ -177,13 +190,16 @@ impl Builder {
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
             Arc::clone(&store),
+            shared.clone(),
             &feed,
             Arc::clone(&clock),
             config.session.clone(),
             master.derive("refresh successors"),
         );
+        sessions.know_generations().await?;
         let permissions = PermissionService::new(
             Arc::clone(&store),
+            shared.clone(),
             &feed,
             Arc::clone(&clock),
             config.permissions.clone(),
@@ -196,6 +212,7 @@ impl Builder {
             clock,
             store,
             guard,
+            shared,
             feed,
             users,
             sessions,

@@ -16,7 +16,12 @@ use tokio::{
 };
 
 use super::Inner;
-use crate::{changes::Follower, store::breaker::jittered, telemetry};
+use crate::{
+    changes::{Change, Follower, Listener},
+    clock::Clock,
+    store::{breaker::jittered, shared::SharedCache},
+    telemetry,
+};
 
 /// How long after a failure the next attempt comes.
 const RETRY: Duration = Duration::from_millis(500);
@@ -34,6 +39,8 @@ struct Wake {
 /// Keeps this node's memory right from now on, beginning where `follower` stands.
 pub(super) fn start(inner: &Arc<Inner>, follower: Follower) {
     let wake = Wake::default();
+    let word = Arc::clone(&wake.word);
+    inner.shared.on_wake(move || word.notify_one());
     tokio::spawn(follow(Arc::downgrade(inner), follower, wake.clone()));
     tokio::spawn(listen(Arc::downgrade(inner), wake));
     tokio::spawn(announce(Arc::downgrade(inner)));
@@ -100,8 +107,41 @@ async fn announce(service: Weak<Inner>) {
             continue;
         }
         let Some(inner) = service.upgrade() else { return };
-        if let Err(error) = inner.store.announce().await {
+        // Both ways, since a node may be cut off from either.
+        let (_, announced) = tokio::join!(inner.shared.wake_others(), inner.store.announce());
+        if let Err(error) = announced {
             tracing::debug!(%error, "other nodes were not told of a change: they find it by looking");
         }
     }
+}
+
+/// Takes what this node has changed out of the shared cache, beside the write that changed it: every node also judges
+/// what it finds there by the changes that it has heard of.
+#[derive(Debug)]
+pub(super) struct Burial {
+    pub(super) shared: SharedCache,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Listener for Burial {
+    fn apply(&self, change: &Change) {
+        if !self.shared.is_there() {
+            return;
+        }
+        let (shared, change, now) = (self.shared.clone(), *change, self.clock.now());
+        tokio::spawn(async move {
+            match change {
+                Change::SessionRevoked { session, .. } | Change::SessionChanged { session, .. } => {
+                    shared.bury_session(session, now).await;
+                }
+                Change::MemberChanged { organization, member, revision } => {
+                    shared.forget_member(organization, member, revision).await;
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// The node that made the change has done so.
+    fn hear(&self, _: &Change) {}
 }

@@ -55,7 +55,7 @@ use crate::{
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
-    store::{Guard, SharedStore, breaker::BreakerHealth},
+    store::{Guard, SharedStore, breaker::BreakerHealth, shared::SharedCache},
     user::UserService,
 };
 
@@ -70,6 +70,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     store: SharedStore,
     guard: Arc<Guard>,
+    shared: SharedCache,
     feed: Feed,
     users: UserService,
     sessions: SessionService,
@@ -137,6 +138,11 @@ impl AuthenticationService {
     #[must_use]
     pub fn store_health(&self) -> BreakerHealth {
         self.0.guard.health()
+    }
+
+    /// The cache that the nodes share.
+    pub(crate) fn shared_cache(&self) -> &SharedCache {
+        &self.0.shared
     }
 
     /// Whether the signing keys at hand are those of the store, as far as the feed tells.

@@ -24,6 +24,7 @@ mod permissions;
 mod problem;
 mod proxy;
 mod reader;
+mod redis;
 mod registration;
 mod schema;
 mod session;
@@ -56,6 +57,7 @@ pub use self::{
     permissions::PermissionConfig,
     problem::{ConfigErrors, ConfigProblem, Problem},
     proxy::ProxyConfig,
+    redis::{RedisConfig, RedisMode},
     registration::RegistrationConfig,
     schema::schema,
     session::{OnChange, SessionConfig},
@@ -113,6 +115,8 @@ pub struct Config {
     pub bootstrap_admin: Option<BootstrapAdmin>,
     /// The database.
     pub store: StoreConfig,
+    /// The Redis that nodes share.
+    pub redis: RedisConfig,
     /// Access tokens and signing keys.
     pub tokens: TokenConfig,
     /// Sessions and refresh tokens.
@@ -148,6 +152,7 @@ impl Default for Config {
             master_key_file: None,
             bootstrap_admin: None,
             store: StoreConfig::default(),
+            redis: RedisConfig::default(),
             tokens: TokenConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
@@ -220,6 +225,7 @@ impl Config {
         let mut problems = Problems::default();
         self.check_identity(&mut problems);
         self.store.check(self.profile, &mut problems);
+        self.redis.check(&mut problems);
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
@@ -255,6 +261,7 @@ impl Config {
     fn walk(&mut self, visitor: &mut impl Visitor) {
         self.walk_identity(visitor);
         self.store.walk(visitor);
+        self.redis.walk(visitor);
         self.tokens.walk(visitor);
         self.session.walk(visitor);
         self.password.walk(visitor);

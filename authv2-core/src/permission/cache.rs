@@ -21,12 +21,13 @@ use super::{
     snapshot::{Rights, Snapshot},
 };
 use crate::{
-    changes::{Change, Listener},
-    clock::Timestamp,
+    changes::{Change, Feed, Listener, Subject},
+    clock::{Clock, Timestamp},
     id::{MemberId, OrgId, RoleId, StoreId},
     store::{
         AccessRecord, Assignment, SharedStore,
         cached::{Cached, Found, Missing, Weigh, bytes},
+        shared::{Shared, SharedCache},
     },
 };
 
@@ -76,6 +77,9 @@ struct Resolved {
 #[derive(Debug)]
 pub(super) struct Caches {
     store: SharedStore,
+    shared: SharedCache,
+    feed: Feed,
+    clock: Arc<dyn Clock>,
     pub(super) organizations: Cached<OrgId, Organization>,
     pub(super) members: Cached<(OrgId, MemberId), Member>,
     followed: Cache<OrgId, Arc<Followed>>,
@@ -83,8 +87,14 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    /// Empty caches over `store`, for about that many bytes in all.
-    pub(super) fn new(store: SharedStore, bytes: usize) -> Self {
+    /// Empty caches over `store`, and what the nodes share of it, for about that many bytes in all.
+    pub(super) fn new(
+        store: SharedStore,
+        shared: SharedCache,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        bytes: usize,
+    ) -> Self {
         // A member with a few roles, and the compiled roles of a small organization.
         const MEMBER: usize = 400;
         const ORGANIZATION: usize = 16 * 1024;
@@ -92,6 +102,9 @@ impl Caches {
         let half = bytes / 2;
         Self {
             store,
+            shared,
+            feed,
+            clock,
             // Few shards, so that a large organization fits into one.
             organizations: Cached::new(half, ORGANIZATION, Some(4)),
             members: Cached::new(half, MEMBER, None),
@@ -105,9 +118,10 @@ impl Caches {
         self.organizations.find(id, self.read_organization(id)).await
     }
 
-    /// The member as it is at hand, or else as it is stored.
-    pub(super) async fn member(&self, organization: OrgId, id: MemberId) -> Found<Member> {
-        self.members.find((organization, id), self.read_member(organization, id)).await
+    /// The member as it is at hand, or else as the nodes share it, if that holds up to the revision `wanted` by what
+    /// was followed `before`, or else as it is stored.
+    pub(super) async fn member(&self, organization: OrgId, id: MemberId, before: Reach, wanted: i64) -> Found<Member> {
+        self.members.find((organization, id), self.read_member(organization, id, before, wanted)).await
     }
 
     /// A member whose rights are at hand.
@@ -187,9 +201,37 @@ impl Caches {
         })
     }
 
-    async fn read_member(&self, organization: OrgId, id: MemberId) -> Result<Member, Missing> {
+    async fn read_member(
+        &self,
+        organization: OrgId,
+        id: MemberId,
+        before: Reach,
+        wanted: i64,
+    ) -> Result<Member, Missing> {
+        if let Some(record) = self.read_shared(organization, id).await
+            && before.extends(record.revision) >= wanted
+        {
+            return Ok(Member::new(organization, id, record));
+        }
+        let read_at = self.clock.now();
         let record = self.store.access(organization, id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
+        if self.shared.is_there() {
+            let (shared, entry) = (self.shared.clone(), Shared { value: record.clone(), read_at });
+            tokio::spawn(async move { shared.put_member(organization, id, &entry, read_at).await });
+        }
         Ok(Member::new(organization, id, record))
+    }
+
+    /// The member as another node read it up to a minute ago, unless it may have changed since: what this node heard
+    /// of reaches further back.
+    async fn read_shared(&self, organization: OrgId, id: MemberId) -> Option<AccessRecord> {
+        let subject = Subject::Member(organization, id);
+        if !self.shared.is_there() || self.feed.is_stale() || self.feed.changed_lately(subject) {
+            return None;
+        }
+        let record = self.shared.member(organization, id, self.clock.now()).await?.value;
+        // Judged after it was read: what changes from here on makes it be read anew.
+        (!self.feed.changed_lately(subject)).then_some(record)
     }
 
     /// Notes the organization's changes from now on.

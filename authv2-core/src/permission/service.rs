@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::PermissionConfig,
     id::{MemberId, OrgId},
-    store::{OrganizationName, SharedStore, StoreError, cached::Missing},
+    store::{OrganizationName, SharedStore, StoreError, cached::Missing, shared::SharedCache},
     telemetry,
 };
 
@@ -45,12 +45,14 @@ impl PermissionService {
     /// Serves decisions from `store`, kept right by `feed`. `key` authenticates consistency tokens.
     pub(crate) fn new(
         store: SharedStore,
+        shared: SharedCache,
         feed: &Feed,
         clock: Arc<dyn Clock>,
         config: PermissionConfig,
         key: &[u8; 32],
     ) -> Self {
-        let caches = Arc::new(Caches::new(Arc::clone(&store), config.cache_bytes));
+        let caches = Caches::new(Arc::clone(&store), shared, feed.clone(), Arc::clone(&clock), config.cache_bytes);
+        let caches = Arc::new(caches);
         feed.listen(Arc::clone(&caches) as _);
         let tally = Arc::new(Tally::new(config.audit_denials_per_minute));
         Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key), feed: feed.clone() }))
@@ -99,7 +101,8 @@ impl PermissionService {
         for _ in 0..READINGS_MAX {
             let before = caches.followed(organization);
             let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
-            let Some(member) = present(caches.member(organization, member).await)? else { return Ok(None) };
+            let found = caches.member(organization, member, before, within.revision()).await;
+            let Some(member) = present(found)? else { return Ok(None) };
             // What is still at hand was kept right until now, anything else at least until before it was looked up.
             let now = within.followed.reach();
             let roles_until = if caches.is_at_hand(&within) { now } else { before }.extends(within.revision());

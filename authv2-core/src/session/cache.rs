@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::live::LiveSession;
 use crate::{
     changes::{Change, Listener},
+    clock::Timestamp,
     id::{SessionId, UserId},
     store::{
         Floors, SessionRecord, StoreError,
@@ -101,10 +102,9 @@ impl Sessions {
         self.floors.write().unwrap_or_else(PoisonError::into_inner).raise_all(stored);
     }
 
-    /// Whether a session that was read elsewhere is of a generation that lives.
-    pub(super) fn lives(&self, session: &SessionRecord) -> bool {
-        let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
-        session.generation >= floors.of(session.organization)
+    /// Whether a session that was read elsewhere is live, its generation included.
+    pub(super) fn lives(&self, session: &SessionRecord, now: Timestamp) -> bool {
+        session.is_live_above(&self.floors.read().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     /// How many sessions were read since the last time.

@@ -111,6 +111,7 @@ mod tests {
             id: SessionId::new(),
             user_id: UserId::new(),
             transport: Transport::Bearer,
+            cookie_hash: None,
             created_at: at,
             auth_time: at,
             last_seen_at: at,

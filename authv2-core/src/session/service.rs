@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Act, Actor, Origin},
-    changes::Feed,
+    changes::{Feed, Subject},
     clock::{Clock, Timestamp},
     config::SessionConfig,
     error::{Code, Error},
@@ -23,6 +23,7 @@ use crate::{
     store::{
         Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch,
         Transport, UserRecord,
+        shared::{Shared, SharedCache},
     },
     telemetry,
     tenant::Tenant,
@@ -112,6 +113,7 @@ pub struct SessionService(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) store: SharedStore,
+    shared: SharedCache,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: SessionConfig,
     /// Derives the successors of refresh tokens.
@@ -131,6 +133,7 @@ impl fmt::Debug for SessionService {
 impl SessionService {
     pub(crate) fn new(
         store: SharedStore,
+        shared: SharedCache,
         feed: &Feed,
         clock: Arc<dyn Clock>,
         config: SessionConfig,
@@ -140,6 +143,7 @@ impl SessionService {
         feed.listen(Arc::clone(&at_hand) as _);
         Self(Arc::new(Inner {
             store,
+            shared,
             clock,
             config,
             refresh_key,
@@ -249,10 +253,47 @@ impl SessionService {
         Ok(self.live(id).await?.filter(|live| live.is_opened_by(&hash)))
     }
 
-    /// The session as it is stored, if it is live.
+    /// The session as the nodes share it, else as it is stored, if it is live.
     async fn read(&self, id: SessionId, now: Timestamp) -> Result<Option<LiveSession>, StoreError> {
-        let found = self.0.store.session(id).await?;
-        Ok(found.map(|(session, user)| LiveSession::new(session, user)).filter(|live| live.is_live(now)))
+        if let Some(live) = self.read_shared(id, now).await {
+            return Ok(Some(live));
+        }
+        let Inner { store, shared, .. } = &*self.0;
+        let Some((session, user)) = store.session(id).await? else { return Ok(None) };
+        let live = LiveSession::new(session, user);
+        if !live.is_live(now) {
+            return Ok(None);
+        }
+        if shared.is_there() {
+            let (shared, value) = (shared.clone(), (live.session().clone(), live.user().clone()));
+            tokio::spawn(async move { shared.put_session(id, &Shared { value, read_at: now }, now).await });
+        }
+        Ok(Some(live))
+    }
+
+    /// The session as another node read it up to a minute ago, unless it may have changed since: what this node heard
+    /// of reaches further back.
+    async fn read_shared(&self, id: SessionId, now: Timestamp) -> Option<LiveSession> {
+        let Inner { shared, feed, at_hand, .. } = &*self.0;
+        if !shared.is_there() || feed.is_stale() || feed.changed_lately(Subject::Session(id)) {
+            return None;
+        }
+        let (session, user) = shared.session(id, now).await?.value;
+        let live = LiveSession::new(session, user);
+        // Judged after it was read: what changes from here on makes it be read anew.
+        let is_current = !feed.changed_lately(Subject::Session(id))
+            && !feed.changed_lately(Subject::User(live.user().id))
+            && at_hand.lives(live.session(), now);
+        (is_current && live.session().id == id && live.is_live(now)).then_some(live)
+    }
+
+    /// Reads which generations of sessions live: what the nodes share is judged by it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn know_generations(&self) -> Result<(), StoreError> {
+        self.0.at_hand.know(&self.0.store.session_floors().await?);
+        Ok(())
     }
 
     /// Notes that a session was used. Nobody waits for that.

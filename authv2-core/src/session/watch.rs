@@ -1,19 +1,21 @@
 //! What becomes of a session that is used from elsewhere than it was opened.
 
-use super::{SessionError, SessionService, context::Context, service::Inner};
+use std::sync::Arc;
+
+use super::{LiveSession, SessionError, SessionService, service::Inner};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     config::{OnChange, SessionConfig},
-    store::{ContextChange, SessionRecord, UserStatus},
+    store::{ContextChange, SessionRecord},
 };
 
 /// What may be done with a session, after a look at where it is used from.
 #[derive(Debug)]
 pub(crate) enum Watched {
     /// What the user may do; the session as it is now.
-    Good(SessionRecord),
+    Good(Arc<LiveSession>),
     /// Nothing but ending it, until the user has proved again who it is.
-    StepUp(SessionRecord),
+    StepUp(Arc<LiveSession>),
     /// Nothing: it has ended.
     Ended,
 }
@@ -24,13 +26,14 @@ impl SessionService {
     ///
     /// # Errors
     /// The store's: what was to be noted is noted with the next request.
-    pub(crate) async fn watch(&self, session: SessionRecord, origin: &Origin) -> Result<Watched, SessionError> {
+    pub(crate) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched, SessionError> {
         let Inner { store, clock, config, .. } = &*self.0;
-        let opened = Context::of_session(&session);
-        let change = opened
-            .changed_by(&session, origin.ip, origin.user_agent.as_deref())
-            .and_then(|change| config.worth_noting(change, &session));
-        let Some(change) = change else { return Ok(config.judge(session)) };
+        let session = live.session();
+        let change = live
+            .opened()
+            .changed_by(session, origin.ip, origin.user_agent.as_deref())
+            .and_then(|change| config.worth_noting(change, session));
+        let Some(change) = change else { return Ok(config.judge(live)) };
         let (id, user) = (session.id, session.user_id);
         let act = Act::new("session.context_changed", Actor::User(user), clock.now(), origin).on(id);
         if config.revokes(change) {
@@ -38,17 +41,9 @@ impl SessionService {
             return Ok(Watched::Ended);
         }
         let act = Act { reason: Some(name(change).into()), ..act };
-        let noted = match store.note_context(user, id, change, act).await? {
-            Some(noted) => Some(noted),
-            // A request beside this one was first, or the session has ended meanwhile.
-            None => {
-                let found = store.session(id).await?;
-                found
-                    .filter(|(session, user)| session.is_live(clock.now()) && user.status == UserStatus::Active)
-                    .map(|(session, _)| session)
-            }
-        };
-        Ok(noted.map_or(Watched::Ended, |session| config.judge(session)))
+        store.note_context(user, id, change, act).await?;
+        // What was written, here or by a request beside this one, has made it be forgotten: it is read anew.
+        Ok(self.live(id).await?.map_or(Watched::Ended, |live| config.judge(live)))
     }
 }
 
@@ -67,10 +62,11 @@ impl SessionConfig {
             || (change.device && self.on_device_change == OnChange::Revoke)
     }
 
-    fn judge(&self, session: SessionRecord) -> Watched {
-        let step_up = (session.network_changed && self.on_network_change == OnChange::StepUp)
-            || (session.device_changed && self.on_device_change == OnChange::StepUp);
-        if step_up { Watched::StepUp(session) } else { Watched::Good(session) }
+    fn judge(&self, live: Arc<LiveSession>) -> Watched {
+        let SessionRecord { network_changed, device_changed, .. } = *live.session();
+        let step_up = (network_changed && self.on_network_change == OnChange::StepUp)
+            || (device_changed && self.on_device_change == OnChange::StepUp);
+        if step_up { Watched::StepUp(live) } else { Watched::Good(live) }
     }
 }
 

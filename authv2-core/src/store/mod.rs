@@ -10,6 +10,9 @@ mod error;
 mod guarded;
 mod intercepted;
 mod record;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub mod shared;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 

@@ -41,6 +41,10 @@ pub const REVOCATION_LAG: &str = "authv2_revocation_lag_seconds";
 pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
     metrics::histogram!(name).record(took);
 }
+/// Questions to the shared cache, by `operation` and `outcome`: `hit`, `miss`, `unreadable` (not sealed by this
+/// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
+/// `failed`.
+pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
@@ -57,4 +61,10 @@ pub(crate) fn add(name: &'static str, label: &'static str, value: &'static str, 
 /// Exports how many sessions are live.
 pub(crate) fn sessions_active(count: i64) {
     metrics::gauge!(SESSIONS_ACTIVE).set(u32::try_from(count).map_or(f64::from(u32::MAX), f64::from));
+}
+
+/// Counts one question to the shared cache.
+#[cfg(feature = "redis")]
+pub(crate) fn count_shared(operation: &'static str, outcome: &'static str) {
+    metrics::counter!(SHARED_CACHE_REQUESTS, "operation" => operation, "outcome" => outcome).increment(1);
 }

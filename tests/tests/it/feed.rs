@@ -149,12 +149,14 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
     let mut current = begin(&store).await;
     let all = Timestamp::from_seconds(1_700_000_001);
     let none = Timestamp::from_seconds(0);
-    let before = PurgeBefore { sessions: none, networks: none, counters: none, changes: all };
+    let before = PurgeBefore { sessions: none, networks: none, counters: none, changes: all, samples: none };
     assert_eq!(store.purge(before).await.unwrap(), 1);
     let Followed::Lost { position } = store.follow(Some(&old)).await.unwrap() else { panic!("a change is missing") };
     write(&mut connection, UserId::new()).await;
     assert_eq!(news(&store, &mut current).await.len(), 1, "who had read what was removed goes on");
-    assert!(matches!(store.follow(Some(&position)).await.unwrap(), Followed::Changes { changes, .. } if changes.len() == 1));
+    assert!(
+        matches!(store.follow(Some(&position)).await.unwrap(), Followed::Changes { changes, .. } if changes.len() == 1)
+    );
 }
 
 #[tokio::test]

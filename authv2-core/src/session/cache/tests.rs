@@ -11,6 +11,7 @@ use crate::{
     session::{SessionSecret, SessionService, SignIn},
     store::{
         Created, NewUser, SharedStore, Transport, UserStatus,
+        shared::SharedCache,
         sql::{SqlOptions, SqlStore},
     },
     testing::counting::{Counter, Intercepted},
@@ -34,7 +35,8 @@ impl World {
         let counter = Arc::new(Counter::default());
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&counter)));
         let config = SessionConfig::default();
-        let node = SessionService::new(watched, &feed, Arc::clone(&clock) as _, config, [7; 32].into());
+        let node =
+            SessionService::new(watched, SharedCache::none(), &feed, Arc::clone(&clock) as _, config, [7; 32].into());
         let user = UserId::new();
         let new = NewUser {
             id: user,
@@ -94,10 +96,11 @@ async fn asks_the_store_once_and_nothing_when_warm() {
 #[tokio::test]
 async fn an_ended_session_is_refused_at_once() {
     let world = World::new().await;
-    for end in 0..3 {
+    for end in 0..4 {
         let (id, _) = world.sign_in(Transport::Bearer).await;
         assert!(world.is_live(id).await);
         match end {
+            2 => drop(world.store.revoke_generation(None, world.act()).await.unwrap()),
             0 => assert!(world.store.revoke_session(world.user, id, world.act()).await.unwrap()),
             1 => assert_eq!(world.store.revoke_sessions(world.user, None, world.act()).await.unwrap(), 1),
             _ => drop(world.store.set_status(world.user, UserStatus::Disabled, None, world.act()).await.unwrap()),

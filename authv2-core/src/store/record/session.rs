@@ -153,6 +153,14 @@ impl Floors {
         self.organizations.retain(|_, floor| *floor > deployment);
     }
 
+    /// Raises every floor to where it is in `others`.
+    pub fn raise_all(&mut self, others: &Self) {
+        self.raise(None, others.deployment);
+        for (organization, floor) in &others.organizations {
+            self.raise(Some(*organization), *floor);
+        }
+    }
+
     /// The least generation that lives in an organization, or in none.
     #[must_use]
     pub fn of(&self, organization: Option<OrgId>) -> i64 {
@@ -305,7 +313,7 @@ mod tests {
         floors.raise(None, 1);
         assert_eq!((floors.of(None), floors.of(Some(acme))), (2, 5), "news may come in any order");
         floors.raise(Some(other), 6);
-        floors.raise(None, 5);
+        floors.raise_all(&Floors::new(5, [(acme, 1)]));
         assert_eq!((floors.of(None), floors.of(Some(acme)), floors.of(Some(other))), (5, 5, 6));
         assert_eq!(floors, Floors::new(5, [(other, 6)]), "what lies under the deployment's floor is forgotten");
     }

@@ -139,7 +139,8 @@ async fn tells_what_was_trimmed_away(world: World) {
     assert!(world.store().revoke_session(user, sessions[0], act("session.revoked", at(2))).await.unwrap());
     let mut current = here(&world).await;
     let nothing = at(0);
-    let before = PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: at(3) };
+    let before =
+        PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: at(3), samples: nothing };
     while world.store().purge(before).await.unwrap() > 0 {}
     let Followed::Lost { mut position } = world.store().follow(Some(&old)).await.unwrap() else {
         panic!("what was removed is missing")

@@ -101,15 +101,12 @@ async fn ends_nothing_where_there_is_no_organization(world: World) {
 async fn an_ended_generation_is_dead_to_every_verb(world: World) {
     let acme = world.found("acme").await;
     let user = acme.owner;
-    let mut by_cookie = new_session(user, at(1));
-    by_cookie.cookie = Some(super::act::new_token());
-    let cookie = by_cookie.cookie.unwrap();
-    let session = world.open(by_cookie).await;
+    let session = world.sign_in(user, at(1)).await;
     end(&world, None, at(2)).await;
     let (store, now) = (world.store(), at(3));
-    let by_cookie = store.session_by_cookie(cookie).await.unwrap().unwrap().0;
+    let by_id = world.session(session.id).await;
     let by_refresh = store.session_by_refresh(session.refresh).await.unwrap().unwrap().0;
-    assert!(!by_cookie.is_live(now) && !by_refresh.is_live(now));
+    assert!(!by_id.is_live(now) && !by_refresh.is_live(now));
     assert_eq!(verdict(&rotate(&world, &rotation(session.refresh), now).await), Verdict::Invalid);
     assert!(!enter(&world, user, session.id, acme.id).await);
     let touch = Touch { session: session.id, seen_at: now, idle_expires_at: Some(at(9 * DAY)) };

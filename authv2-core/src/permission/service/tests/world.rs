@@ -21,6 +21,7 @@ use crate::{
     store::{
         Assignment, AtRevision, Created, Named, NewMember, NewOrganization, NewRole, NewUser, OrganizationName,
         Revised, SharedStore, StoreError,
+        shared::SharedCache,
         sql::{SqlOptions, SqlStore},
     },
     testing::counting::{Counter, Intercepted, Interceptor},
@@ -117,7 +118,8 @@ impl World {
         let clock = Arc::new(FakeClock::at(Timestamp::from_seconds(1_700_000_000)));
         let probe = Arc::new(Probe::default());
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&probe)));
-        let node = PermissionService::new(watched, &feed, Arc::clone(&clock) as _, config, &[7; 32]);
+        let node =
+            PermissionService::new(watched, SharedCache::none(), &feed, Arc::clone(&clock) as _, config, &[7; 32]);
         let organization = OrgId::new();
         let mut world = Self { store, feed, clock, probe, node, organization, owner: MemberId::new() };
         world.owner = world.user("owner").await;
@@ -130,7 +132,7 @@ impl World {
         let feed = Feed::new();
         let clock = Arc::clone(&self.clock) as _;
         let store = Arc::clone(&self.store);
-        (PermissionService::new(store, &feed, clock, PermissionConfig::default(), &[7; 32]), feed)
+        (PermissionService::new(store, SharedCache::none(), &feed, clock, PermissionConfig::default(), &[7; 32]), feed)
     }
 
     async fn found(&self) {
