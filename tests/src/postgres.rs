@@ -258,12 +258,12 @@ async fn execute(url: &Url, statements: &[String]) -> Result<(), HarnessError> {
 }
 
 /// Whom PostgreSQL runs as: it refuses root.
-struct Unprivileged {
-    uid: u32,
-    gid: u32,
+pub(crate) struct Unprivileged {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
-fn unprivileged() -> Result<Option<Unprivileged>, HarnessError> {
+pub(crate) fn unprivileged() -> Result<Option<Unprivileged>, HarnessError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -290,7 +290,7 @@ fn account(line: &str, wanted: &str) -> Option<Unprivileged> {
 }
 
 /// `setpriv` replaces itself with the program, so that the pid is the server's own.
-fn as_user(user: Option<&Unprivileged>, program: &Path) -> Command {
+pub(crate) fn as_user(user: Option<&Unprivileged>, program: &Path) -> Command {
     let Some(user) = user else { return Command::new(program) };
     let mut command = Command::new("setpriv");
     command

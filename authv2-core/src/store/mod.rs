@@ -5,6 +5,7 @@
 //! this node's own memory (through [`crate::changes`]) before it answers.
 
 mod error;
+mod pooler;
 mod record;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
@@ -13,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use self::{error::StoreError, record::*};
+pub use self::{error::StoreError, pooler::Pooler, record::*};
 use crate::{
     audit::Act,
     changes::Change,

@@ -17,6 +17,7 @@ mod jose_interop;
 mod layers;
 mod page;
 mod permissions;
+mod pooling;
 mod row_security;
 mod store;
 mod wycheproof_jose;

@@ -6,6 +6,8 @@
 mod deployment;
 mod dialect;
 mod error;
+#[cfg(feature = "postgres")]
+mod lease;
 mod member;
 mod migrate;
 mod organization;
@@ -36,7 +38,7 @@ pub use self::{
     pool::UrlError,
     privilege::ExcessRight,
 };
-use super::{StoreError, StoreUrl};
+use super::{Pooler, StoreError, StoreUrl};
 use crate::changes::Feed;
 
 /// How to reach the database.
@@ -46,6 +48,8 @@ pub struct SqlOptions {
     pub url: StoreUrl,
     /// A direct URL for migrations, where `url` goes through a pooler that breaks session locks.
     pub migrate_url: Option<StoreUrl>,
+    /// PostgreSQL: what `url` goes through.
+    pub pooler: Pooler,
     /// The most connections held at a time.
     pub max_connections: u32,
     /// How long a caller waits for a connection, and for an answer, before it is told that the store is unavailable.
@@ -61,6 +65,7 @@ impl SqlOptions {
         Self {
             url: url.into(),
             migrate_url: None,
+            pooler: Pooler::None,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             write_queue: 1024,
@@ -89,7 +94,7 @@ enum Writes {
     #[cfg(feature = "sqlite")]
     Queue(writer::Queue),
     #[cfg(feature = "postgres")]
-    Pool(sqlx::PgPool),
+    Pool(lease::Leases),
 }
 
 /// The store over SQLite or PostgreSQL. A cheap clone.
@@ -159,7 +164,7 @@ impl SqlStore {
 
     /// A direct connection for migrations, its transaction begun.
     #[cfg(feature = "postgres")]
-    async fn migrator(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, OpenError> {
+    async fn migrator(&self) -> Result<lease::Lease, OpenError> {
         let options =
             sqlx::postgres::PgConnectOptions::from_str(self.migrate_url.expose()).map_err(|_| UrlError::Unreadable)?;
         let pool = sqlx::postgres::PgPoolOptions::new()
@@ -167,7 +172,7 @@ impl SqlStore {
             .connect_with(options)
             .await
             .map_err(StoreError::from)?;
-        Ok(pool.begin().await.map_err(StoreError::from)?)
+        Ok(lease::Leases::of_servers(pool, self.patience).begin().await.map_err(StoreError::from)?)
     }
 }
 
