@@ -49,8 +49,17 @@ impl Setup {
     }
 }
 
+/// What stands still.
+#[derive(Clone, Copy)]
+enum Still {
+    /// The database, with the process that takes new connections.
+    Database(u32),
+    /// The pooler.
+    Pooler(u32),
+}
+
 /// Uses every connection in every way while they are frozen, lets them go on, and requires that all answers fit.
-async fn survives_a_freeze(mut setup: Setup, pooler_frozen: bool) {
+async fn survives_a_freeze(mut setup: Setup, still: Still) {
     let store = setup.store.clone();
     let mut users = Vec::new();
     for number in 0..16 {
@@ -61,10 +70,11 @@ async fn survives_a_freeze(mut setup: Setup, pooler_frozen: bool) {
     join_all((0..16).map(|turn| store.user(users[turn].0))).await;
 
     for round in 0..3 {
-        let pids = match (&setup.bouncer, pooler_frozen) {
-            (Some(bouncer), true) => vec![pid(i32::try_from(bouncer.id()).unwrap())],
-            _ => setup.serving().await,
-        };
+        let (Still::Database(first) | Still::Pooler(first)) = still;
+        let mut pids = vec![pid(i32::try_from(first).unwrap())];
+        if matches!(still, Still::Database(_)) {
+            pids.extend(setup.serving().await);
+        }
         let frozen = Frozen::freeze(pids);
         let reads = users.iter().take(4).map(|(id, _)| given_up(store.user(*id)));
         let inside = tenants.iter().map(|tenant| given_up(store.role_book(tenant.organization)));
@@ -105,7 +115,7 @@ async fn answers_are_right_after_the_database_was_frozen() {
     let Some(postgres) = Postgres::start_own_or_skip(test).unwrap() else { return };
     for pooler in [Pooler::None, Pooler::Transaction] {
         let Some(setup) = setup(&postgres, pooler, test).await else { continue };
-        survives_a_freeze(setup, false).await;
+        survives_a_freeze(setup, Still::Database(postgres.id().unwrap())).await;
     }
 }
 
@@ -113,7 +123,8 @@ async fn answers_are_right_after_the_database_was_frozen() {
 async fn answers_are_right_after_the_pooler_was_frozen() {
     let test = "answers_are_right_after_the_pooler_was_frozen";
     let Some(setup) = setup(Postgres::shared(), Pooler::Transaction, test).await else { return };
-    survives_a_freeze(setup, true).await;
+    let pooler = setup.bouncer.as_ref().unwrap().id();
+    survives_a_freeze(setup, Still::Pooler(pooler)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
