@@ -16,7 +16,7 @@ use authv2_tests::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use super::{CONNECTIONS, PATIENCE, SLACK, Setup, given_up, setup};
+use super::{CONNECTIONS, PATIENCE, SLACK, Setup, answered, given_up, setup};
 use crate::contract::fixture::{ADA, PASSWORD, quick};
 
 /// Makes every write of the deployment's values take a minute.
@@ -56,7 +56,7 @@ async fn a_request_beyond_the_pool_waits_its_time_and_is_told() {
             held.await.unwrap();
         }
         setup.until(SLEEPING, false).await;
-        store.user(UserId::new()).await.unwrap();
+        answered(|| store.user(UserId::new())).await;
         store.close().await;
     })
     .await;
@@ -73,7 +73,7 @@ async fn a_statement_that_takes_too_long_is_ended_on_the_server_too() {
         let took = from.elapsed();
         assert!((PATIENCE * 2..PATIENCE * 2 + SLACK).contains(&took), "ended after {took:?}");
         setup.run("DROP TRIGGER slow ON deployment").await;
-        assert_eq!(store.keep_value("slow", "b".to_owned()).await.unwrap(), "b", "nothing of it was kept");
+        assert_eq!(answered(|| store.keep_value("slow", "b".to_owned())).await, "b", "nothing of it was kept");
         store.close().await;
     })
     .await;
@@ -94,7 +94,7 @@ async fn who_waits_for_a_lock_gives_up_and_the_server_stops_waiting() {
         // The lock is still held: nobody waits because nobody wants it anymore.
         setup.until(WAITING_FOR_A_LOCK, false).await;
         setup.run("ROLLBACK").await;
-        assert_eq!(store.keep_value("a", "b".to_owned()).await.unwrap(), "b");
+        assert_eq!(answered(|| store.keep_value("a", "b".to_owned())).await, "b");
         store.close().await;
     })
     .await;
@@ -106,7 +106,7 @@ async fn a_node_frozen_in_a_transaction_loses_it_and_goes_on_afterwards() {
     let settings = quick()
         .store(database.runtime_url())
         .with("AUTHV2_STORE__MIGRATE_URL", database.url())
-        .with("AUTHV2_STORE__ACQUIRE_TIMEOUT", "1");
+        .with("AUTHV2_STORE__ACQUIRE_TIMEOUT", "2");
     let server = tokio::task::spawn_blocking(move || settings.start().unwrap()).await.unwrap();
     let node = rustix::process::Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap()).unwrap();
     let api = Api::new(server.url()).unwrap();
@@ -123,8 +123,9 @@ async fn a_node_frozen_in_a_transaction_loses_it_and_goes_on_afterwards() {
     wait_for(&mut lock, &role, WAITING_FOR_A_LOCK, true).await;
     rustix::process::kill_process(node, rustix::process::Signal::STOP).unwrap();
     lock.rollback().await.unwrap();
-    wait_for(&mut admin, &role, "state = 'idle in transaction'", true).await;
-    wait_for(&mut admin, &role, "state = 'idle in transaction'", false).await;
+    // Or aborted, if the machine was so busy that the lock was given up first.
+    wait_for(&mut admin, &role, "state LIKE 'idle in transaction%'", true).await;
+    wait_for(&mut admin, &role, "state LIKE 'idle in transaction%'", false).await;
     // Its rows are free again, with the node still frozen.
     let there: i64 = sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM users WHERE email_key = $1 FOR UPDATE) x")
         .bind(ADA)
