@@ -84,7 +84,7 @@ impl HarnessError {
 /// Says that a test did not run, for want of a program.
 ///
 /// Past the capture of `eprintln!`, which would swallow it: a test that did not run is no quiet success.
-pub(crate) fn tell_skipped(test: &str, missing: &HarnessError) {
+pub fn tell_skipped(test: &str, missing: &HarnessError) {
     let _told = writeln!(io::stderr(), "SKIPPED {test}: {missing}");
 }
 

@@ -9,6 +9,7 @@ pub mod browser;
 pub mod client;
 pub mod error;
 pub mod fuzz;
+pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
 pub mod proxy;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Problem, Profile, problem::Problems, visitor::Visitor};
-use crate::secret::Secret;
+use super::{Problem, Profile, problem::Problems, setting::choice, visitor::Visitor};
+use crate::{secret::Secret, store::Pooler};
+
+choice!(Pooler, "one of `none`, `transaction`");
 
 /// Where users, sessions and everything else that must survive lives.
 #[derive(Debug, Clone)]
@@ -17,11 +19,16 @@ pub struct StoreConfig {
     /// a connection pooler; also for migrations where `migrate_url` is not set. Without it, behind a pooler, changes of
     /// other nodes are found by looking ten times a second.
     pub direct_url: Option<Secret>,
+    /// What PostgreSQL is reached through at `url`; nothing by default. Without it, a pooler in transaction mode is
+    /// refused at start.
+    pub pooler: Pooler,
     /// Whether migrations run at start; by default they do. Without it a stale schema stops the start.
     pub migrate: bool,
     /// The most connections of the pool; 16 by default.
     pub max_connections: u32,
-    /// How long a request waits for a connection before it is refused as unavailable; 5 s by default.
+    /// How long a request waits for a connection, and for an answer, before it is refused as unavailable; 5 s by
+    /// default. PostgreSQL itself gives up locks after as long, statements after twice and idle transactions after four
+    /// times.
     pub acquire_timeout: Duration,
     /// How many writes wait for SQLite's one writer before further ones are shed; 1024 by default.
     pub write_queue: usize,
@@ -33,6 +40,7 @@ impl Default for StoreConfig {
             url: Secret::from("sqlite://authv2.db"),
             migrate_url: None,
             direct_url: None,
+            pooler: Pooler::None,
             migrate: true,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
@@ -57,6 +65,7 @@ impl StoreConfig {
             url: self.url.clone(),
             migrate_url: self.migrate_url.clone(),
             direct_url: self.direct_url.clone(),
+            pooler: self.pooler,
             max_connections: self.max_connections,
             acquire_timeout: self.acquire_timeout,
             write_queue: self.write_queue,
@@ -75,6 +84,7 @@ impl StoreConfig {
             "The URL around any pooler, with the serving role, for hearing of other nodes' changes.",
             &mut self.direct_url,
         );
+        visitor.setting("store.pooler", "What PostgreSQL is reached through at store.url.", &mut self.pooler);
         visitor.setting("store.migrate", "Run migrations at start.", &mut self.migrate);
         visitor.number("store.max_connections", 1..=10_000, "Connections of the pool.", &mut self.max_connections);
         visitor.number(
@@ -99,6 +109,17 @@ impl StoreConfig {
             if database.is_some() && other.is_some() && database != other {
                 problems.report(setting, Problem::Refused("names another kind of database than store.url"));
             }
+        }
+        if self.pooler == Pooler::Transaction
+            && database == Some(Database::Postgres)
+            && self.migrate
+            && self.migrate_url.is_none()
+            && self.direct_url.is_none()
+        {
+            problems.report(
+                "store.pooler",
+                Problem::Refused("migrations go around it: set store.migrate_url or store.direct_url, or store.migrate = false"),
+            );
         }
         if profile == Profile::Production
             && database == Some(Database::Sqlite)

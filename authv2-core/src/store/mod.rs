@@ -9,6 +9,7 @@ pub(crate) mod cached;
 mod error;
 mod guarded;
 mod intercepted;
+mod pooler;
 mod record;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -24,6 +25,7 @@ pub use self::{
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
+    pooler::Pooler,
     record::*,
 };
 use crate::{

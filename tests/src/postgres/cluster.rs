@@ -129,12 +129,12 @@ fn start(binaries: &Path, user: Option<&Unprivileged>, directory: TempDir, port:
 
 /// Whom PostgreSQL runs as: it refuses root.
 #[derive(Debug)]
-struct Unprivileged {
-    uid: u32,
-    gid: u32,
+pub(crate) struct Unprivileged {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
-fn unprivileged() -> Result<Option<Unprivileged>, HarnessError> {
+pub(crate) fn unprivileged() -> Result<Option<Unprivileged>, HarnessError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -161,7 +161,7 @@ fn account(line: &str, wanted: &str) -> Option<Unprivileged> {
 }
 
 /// `setpriv` replaces itself with the program, so that the pid is the server's own.
-fn as_user(user: Option<&Unprivileged>, program: &Path) -> Command {
+pub(crate) fn as_user(user: Option<&Unprivileged>, program: &Path) -> Command {
     let Some(user) = user else { return Command::new(program) };
     let mut command = Command::new("setpriv");
     command

@@ -18,6 +18,7 @@ mod jose_interop;
 mod layers;
 mod page;
 mod permissions;
+mod pooling;
 mod redis;
 mod row_security;
 mod store;

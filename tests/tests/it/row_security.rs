@@ -31,8 +31,8 @@ const TABLES: [&str; 8] = [
 
 /// An organization with at least one row in every table.
 #[derive(Debug, Clone, Copy)]
-struct Tenant {
-    organization: OrgId,
+pub(crate) struct Tenant {
+    pub(crate) organization: OrgId,
     owner: UserId,
     role: RoleId,
     heir: RoleId,
@@ -48,7 +48,7 @@ fn role(name: &str, inherits: Vec<RoleId>) -> NewRole {
     NewRole { id, name, description: None, grants: "[]".to_owned(), inherits, builtin: false }
 }
 
-async fn tenant(store: &SqlStore, slug: &str) -> Tenant {
+pub(crate) async fn tenant(store: &SqlStore, slug: &str) -> Tenant {
     let owner = UserId::new();
     let email = format!("{slug}@example.test");
     let user = NewUser {

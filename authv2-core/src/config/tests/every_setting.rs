@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 59] = [
+const GOOD: [(&str, &str, &str); 60] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -16,6 +16,7 @@ const GOOD: [(&str, &str, &str); 59] = [
     ("store.url", "sqlite::memory:", "'sqlite::memory:'"),
     ("store.migrate_url", "sqlite://x.db", "'sqlite://x.db'"),
     ("store.direct_url", "sqlite://x.db", "'sqlite://x.db'"),
+    ("store.pooler", "transaction", "'transaction'"),
     ("store.migrate", "false", "false"),
     ("store.max_connections", "4", "4"),
     ("store.acquire_timeout", "2", "2"),
@@ -87,6 +88,7 @@ fn check_good(config: &Config) {
     assert_eq!(config.store.url.expose(), "sqlite::memory:");
     assert_eq!(config.store.migrate_url.as_ref().unwrap().expose(), "sqlite://x.db");
     assert_eq!(config.store.direct_url.as_ref().unwrap().expose(), "sqlite://x.db");
+    assert_eq!(config.store.pooler, Pooler::Transaction);
     assert!(!config.store.migrate);
     assert_eq!((config.store.max_connections, config.store.write_queue), (4, 8));
     assert_eq!(config.store.acquire_timeout, Duration::from_secs(2));

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::jwt::Algorithm;
-use crate::store::OverLimit;
+use crate::store::{OverLimit, Pooler};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -78,10 +78,11 @@ fn defaults_are_as_documented() {
     assert!(config.issuer.is_none() && config.allowed_origins.is_empty() && config.unused.is_empty());
     assert!(config.master_key.is_none() && config.master_key_file.is_none() && config.bootstrap_admin.is_none());
 
-    let StoreConfig { url, migrate_url, direct_url, migrate, max_connections, acquire_timeout, write_queue } =
+    let StoreConfig { url, migrate_url, direct_url, pooler, migrate, max_connections, acquire_timeout, write_queue } =
         config.store;
     assert_eq!(url.expose(), "sqlite://authv2.db");
     assert!(migrate_url.is_none() && direct_url.is_none() && migrate);
+    assert_eq!(pooler, Pooler::None);
     assert_eq!((max_connections, acquire_timeout, write_queue), (16, Duration::from_secs(5), 1024));
 
     let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, leeway } = config.tokens;

@@ -53,6 +53,7 @@ fn names_what_is_wrong_with_each_setting() {
         ("store.max_connections", "0", "from 1 to 10000"),
         ("store.acquire_timeout", "5s", "of seconds from 1 to 30"),
         ("store.write_queue", "-1", "from 1 to"),
+        ("store.pooler", "session", "expected one of"),
         ("store.migrate_url", "file.db", "starts with `sqlite:`"),
         ("tokens.alg", "none", "expected one of"),
         ("tokens.alg", "eddsa", "expected one of"),
@@ -170,6 +171,17 @@ fn production_refuses_a_store_that_forgets() {
         let problems = lines(from_env(production(), &[("AUTHV2_STORE__URL", url)]));
         assert!(problems[0].starts_with("store.url: refused in the production profile"), "{url}: {problems:?}");
         assert!(from_env(Config::development(), &[("AUTHV2_STORE__URL", url)]).is_ok(), "{url}");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn refuses_to_migrate_through_a_pooler() {
+    let pooled = [("AUTHV2_STORE__URL", "postgres://pooler/db"), ("AUTHV2_STORE__POOLER", "transaction")];
+    let problems = lines(from_env(Config::development(), &pooled));
+    assert!(problems.len() == 1 && problems[0].starts_with("store.pooler: migrations go around it"), "{problems:?}");
+    for way_out in [("AUTHV2_STORE__MIGRATE_URL", "postgres://server/db"), ("AUTHV2_STORE__MIGRATE", "false")] {
+        assert!(from_env(Config::development(), &[pooled[0], pooled[1], way_out]).is_ok(), "{way_out:?}");
     }
 }
 

@@ -187,7 +187,9 @@ impl ChangeStore for SqlStore {
             #[cfg(feature = "sqlite")]
             Readers::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
-            Readers::Postgres(pool) => patiently!(self, sqlx::raw_sql(ANNOUNCE).execute(pool).await).map(|_| ()),
+            Readers::Postgres(_) => {
+                read!(self, conn => async { sqlx::query(ANNOUNCE).execute(conn).await.map(|_| ()) })
+            }
         }
     }
 

@@ -46,8 +46,11 @@ pub(super) fn too_slow() -> StoreError {
 pub(super) fn connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        // PostgreSQL class 57P: the server is shutting down and ended the connection.
-        sqlx::Error::Database(database) => database.code().is_some_and(|code| code.starts_with("57P")),
+        // PostgreSQL class 57P: the server is shutting down and ended the connection. Class 08: a pooler says that it
+        // has lost the server.
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+        }
         _ => false,
     }
 }

@@ -155,7 +155,8 @@ impl SqlStore {
             #[cfg(feature = "postgres")]
             Conn::Postgres(transaction) if done.is_ok() => transaction.commit().await.map_err(StoreError::from)?,
             #[cfg(feature = "postgres")]
-            Conn::Postgres(transaction) => transaction.rollback().await.map_err(StoreError::from)?,
+            // Giving it back undoes it.
+            Conn::Postgres(transaction) => drop(transaction),
         }
         done
     }

@@ -8,6 +8,8 @@ mod deployment;
 mod dialect;
 mod error;
 #[cfg(feature = "postgres")]
+mod lease;
+#[cfg(feature = "postgres")]
 mod listen;
 mod liveness;
 mod member;
@@ -42,7 +44,7 @@ pub use self::{
     pool::UrlError,
     privilege::ExcessRight,
 };
-use super::{StoreError, StoreUrl};
+use super::{Pooler, StoreError, StoreUrl};
 use crate::changes::Feed;
 
 /// How to reach the database.
@@ -54,6 +56,8 @@ pub struct SqlOptions {
     pub migrate_url: Option<StoreUrl>,
     /// A direct URL for hearing of other nodes' changes (LISTEN), where `url` goes through a pooler.
     pub direct_url: Option<StoreUrl>,
+    /// PostgreSQL: what `url` goes through.
+    pub pooler: Pooler,
     /// The most connections held at a time.
     pub max_connections: u32,
     /// How long a caller waits for a connection, and for an answer, before it is told that the store is unavailable.
@@ -70,6 +74,7 @@ impl SqlOptions {
             url: url.into(),
             migrate_url: None,
             direct_url: None,
+            pooler: Pooler::None,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             write_queue: 1024,
@@ -98,7 +103,7 @@ enum Writes {
     #[cfg(feature = "sqlite")]
     Queue(writer::Queue),
     #[cfg(feature = "postgres")]
-    Pool(sqlx::PgPool),
+    Pool(lease::Leases),
 }
 
 /// The store over SQLite or PostgreSQL. A cheap clone.
@@ -175,7 +180,7 @@ impl SqlStore {
 
     /// A direct connection for migrations, its transaction begun.
     #[cfg(feature = "postgres")]
-    async fn migrator(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, OpenError> {
+    async fn migrator(&self) -> Result<lease::Lease, OpenError> {
         let options =
             sqlx::postgres::PgConnectOptions::from_str(self.migrate_url.expose()).map_err(|_| UrlError::Unreadable)?;
         let pool = sqlx::postgres::PgPoolOptions::new()
@@ -183,7 +188,7 @@ impl SqlStore {
             .connect_with(options)
             .await
             .map_err(StoreError::from)?;
-        Ok(pool.begin().await.map_err(StoreError::from)?)
+        Ok(lease::Leases::of_servers(pool, self.patience).begin().await.map_err(StoreError::from)?)
     }
 }
 

@@ -1,12 +1,10 @@
 //! Connections: one pool of readers, and the way to a transaction on either database.
 
-use std::str::FromStr as _;
-#[cfg(feature = "sqlite")]
-use std::time::Duration;
+use std::{str::FromStr as _, time::Duration};
 
 #[cfg(feature = "postgres")]
 use sqlx::{
-    PgPool, Postgres, Transaction,
+    Executor as _, PgConnection, PgPool, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 #[cfg(feature = "sqlite")]
@@ -16,7 +14,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+#[cfg(feature = "postgres")]
+use super::lease::{Lease, Leases};
 use super::{SqlOptions, dialect::Dialect};
+#[cfg(feature = "postgres")]
+use crate::store::Pooler;
 use crate::store::{StoreError, StoreUrl};
 
 /// Where statements outside a transaction run.
@@ -25,7 +27,7 @@ pub(super) enum Readers {
     #[cfg(feature = "sqlite")]
     Sqlite(SqlitePool),
     #[cfg(feature = "postgres")]
-    Postgres(PgPool),
+    Postgres(Leases),
 }
 
 /// One connection inside a transaction.
@@ -33,7 +35,7 @@ pub(super) enum Conn {
     #[cfg(feature = "sqlite")]
     Sqlite(PoolConnection<Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Lease),
 }
 
 /// Reads, again if the connection turns out to be dead: it is replaced, and pools are not asked to ping before every
@@ -67,7 +69,16 @@ macro_rules! read {
                 #[cfg(feature = "sqlite")]
                 $crate::store::sql::pool::Readers::Sqlite($pool) => $query.await,
                 #[cfg(feature = "postgres")]
-                $crate::store::sql::pool::Readers::Postgres($pool) => $query.await,
+                $crate::store::sql::pool::Readers::Postgres(leases) => {
+                    async {
+                        let mut lease = leases.for_statement().await?;
+                        let $pool = &mut *lease;
+                        let answer = $query.await?;
+                        lease.commit().await?;
+                        Ok::<_, sqlx::Error>(answer)
+                    }
+                    .await
+                }
             }
         )
     };
@@ -264,7 +275,7 @@ where
 
 /// What the server itself gives up on, so that what a caller no longer waits for does not hold a connection, or locks.
 #[cfg(feature = "postgres")]
-fn time_outs(patience: std::time::Duration) -> [(&'static str, String); 3] {
+fn time_outs(patience: Duration) -> [(&'static str, String); 3] {
     let milliseconds = |times: u128| format!("{}ms", patience.as_millis().saturating_mul(times));
     [
         ("lock_timeout", milliseconds(1)),
@@ -273,18 +284,68 @@ fn time_outs(patience: std::time::Duration) -> [(&'static str, String); 3] {
     ]
 }
 
+/// How old a connection gets at most. A process of PostgreSQL keeps what it has learned of every table and statement,
+/// and a balancer in front of several poolers is asked for a new choice only by new connections.
+#[cfg(feature = "postgres")]
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// [`LIFETIME`], or up to a third less: nodes that were started together do not reconnect together.
+#[cfg(feature = "postgres")]
+fn lifetime() -> Duration {
+    let [byte] = crate::secret::random_bytes::<1>().unwrap_or_default();
+    LIFETIME - LIFETIME / 3 * u32::from(byte) / u32::from(u8::MAX)
+}
+
+/// Ours, or behind a pooler one that nothing is asked of which the pooler does not pass on.
+#[cfg(feature = "postgres")]
+fn connect_options(options: &SqlOptions) -> Result<PgConnectOptions, UrlError> {
+    let connect =
+        PgConnectOptions::from_str(options.url.expose()).map_err(|_| UrlError::Unreadable)?.application_name("authv2");
+    Ok(match options.pooler {
+        Pooler::None => connect.options(time_outs(options.acquire_timeout)),
+        // No statement is remembered here: it is prepared in its transaction, on whichever server that runs.
+        Pooler::Transaction => connect.extra_float_digits(None).statement_cache_capacity(0),
+    })
+}
+
+/// Refuses a server that takes no writes: what a standby says of sessions and revocations is the past. After a fail-over
+/// the name of the database may still lead to one; the pool asks again until its time is up.
+#[cfg(feature = "postgres")]
+async fn refuse_standby(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let row = connection.fetch_one("SHOW transaction_read_only").await?;
+    if row.try_get::<&str, _>(0)? == "on" {
+        return Err(sqlx::Error::Configuration("the database server takes no writes: a standby?".into()));
+    }
+    Ok(())
+}
+
 /// The PostgreSQL pool.
 #[cfg(feature = "postgres")]
-pub(super) async fn postgres(options: &SqlOptions) -> Result<PgPool, super::OpenError> {
-    let connect = PgConnectOptions::from_str(options.url.expose())
-        .map_err(|_| UrlError::Unreadable)?
-        .application_name("authv2")
-        .options(time_outs(options.acquire_timeout));
-    PgPoolOptions::new()
+pub(super) async fn postgres(options: &SqlOptions) -> Result<Leases, super::OpenError> {
+    let patience = options.acquire_timeout;
+    let pool: PgPool = PgPoolOptions::new()
         .max_connections(options.max_connections)
-        .acquire_timeout(options.acquire_timeout)
+        .acquire_timeout(patience)
         .test_before_acquire(false)
-        .connect_with(connect)
+        .max_lifetime(lifetime())
+        .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+        .connect_with(connect_options(options)?)
         .await
-        .map_err(|error| StoreError::from(error).into())
+        .map_err(StoreError::from)?;
+    Ok(match options.pooler {
+        Pooler::None => Leases::of_servers(pool, patience),
+        Pooler::Transaction => Leases::through_pooler(pool, &time_outs(patience), patience),
+    })
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_nodes_that_start_together_end_apart_and_within_a_third_of_the_lifetime() {
+        let drawn: Vec<_> = (0..64).map(|_| lifetime()).collect();
+        assert!(drawn.iter().all(|drawn| (LIFETIME * 2 / 3..=LIFETIME).contains(drawn)), "{drawn:?}");
+        assert!(drawn.iter().any(|other| *other != drawn[0]));
+    }
 }

@@ -3,6 +3,8 @@
 //! Row-level security binds no owner, no superuser and no role with BYPASSRLS, and an owner may change the
 //! append-only audit table: a role that is none of these keeps a wrong query from becoming a breach.
 
+#[cfg(feature = "postgres")]
+use super::pool::read;
 use super::{SqlStore, pool::Readers};
 use crate::store::StoreError;
 
@@ -37,8 +39,9 @@ impl SqlStore {
             #[cfg(feature = "sqlite")]
             Readers::Sqlite(_) => Ok(None),
             #[cfg(feature = "postgres")]
-            Readers::Postgres(pool) => {
-                let (superuser, bypasses, owns): (bool, bool, bool) = sqlx::query_as(RIGHTS).fetch_one(pool).await?;
+            Readers::Postgres(_) => {
+                let (superuser, bypasses, owns): (bool, bool, bool) =
+                    read!(self, pool => sqlx::query_as(RIGHTS).fetch_one(pool))?;
                 let rights = [
                     (superuser, ExcessRight::Superuser),
                     (bypasses, ExcessRight::BypassesRowSecurity),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::oneshot, time::timeout};
 
+#[cfg(feature = "postgres")]
+use super::lease::{Lease, Leases};
 use super::{
     SqlStore, Writes,
     changes::ChangeColumns,
@@ -169,11 +171,11 @@ impl SqlStore {
             #[cfg(feature = "sqlite")]
             Writes::Queue(queue) => queue.submit(job)?,
             #[cfg(feature = "postgres")]
-            Writes::Pool(pool) => {
-                let (pool, feed) = (pool.clone(), self.feed.clone());
+            Writes::Pool(leases) => {
+                let (leases, feed) = (leases.clone(), self.feed.clone());
                 let (patience, retries) = (self.patience, self.retries);
                 tokio::spawn(async move {
-                    let begun = timeout(patience, begin(&pool, retries)).await;
+                    let begun = timeout(patience, begin(&leases, retries)).await;
                     alone(begun.unwrap_or_else(|_| Err(error::too_slow())), job, &feed, patience).await;
                 });
             }
@@ -188,10 +190,10 @@ impl SqlStore {
 
 /// Begins a transaction. Nothing was sent yet, so a dead connection costs another try, not the request.
 #[cfg(feature = "postgres")]
-async fn begin(pool: &sqlx::PgPool, retries: u32) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, StoreError> {
+async fn begin(leases: &Leases, retries: u32) -> Result<Lease, StoreError> {
     let mut tries = 0;
     loop {
-        match pool.begin().await {
+        match leases.begin().await {
             Err(lost) if tries < retries && error::connection_lost(&lost) => tries += 1,
             other => return other.map_err(StoreError::from),
         }
@@ -201,7 +203,7 @@ async fn begin(pool: &sqlx::PgPool, retries: u32) -> Result<sqlx::Transaction<'s
 /// Runs one job in a PostgreSQL transaction of its own.
 #[cfg(feature = "postgres")]
 async fn alone(
-    begun: Result<sqlx::Transaction<'static, sqlx::Postgres>, StoreError>,
+    begun: Result<Lease, StoreError>,
     mut job: Box<dyn Job>,
     feed: &crate::changes::Feed,
     patience: Duration,
@@ -213,10 +215,13 @@ async fn alone(
             // What takes longer is undone: a change that was committed long after its act would be overlooked.
             let keep = timeout(patience * 4, job.run(&mut tx)).await.unwrap_or(false);
             match tx.conn {
-                Conn::Postgres(transaction) if keep => transaction.commit().await.map_err(StoreError::from),
+                // A server that does not answer may have committed: who asked is told so, who follows the feed learns.
+                Conn::Postgres(transaction) if keep => timeout(patience, transaction.commit())
+                    .await
+                    .map_or_else(|_| Err(error::too_slow()), |ended| ended.map_err(StoreError::from)),
+                // Giving it back undoes it. The answer does not depend on that: what is unfinished has no effect.
                 Conn::Postgres(transaction) => {
-                    // The answer does not depend on it: an unfinished transaction has no effect.
-                    let _ = transaction.rollback().await;
+                    drop(transaction);
                     Ok(())
                 }
                 #[cfg(feature = "sqlite")]

@@ -123,7 +123,7 @@ impl Upkeep for SqlStore {
             #[cfg(feature = "sqlite")]
             Readers::Sqlite(pool) => pool.close().await,
             #[cfg(feature = "postgres")]
-            Readers::Postgres(pool) => pool.close().await,
+            Readers::Postgres(leases) => leases.close().await,
         }
     }
 }

@@ -11,7 +11,7 @@ mod cors;
 mod credentials;
 mod decisions;
 mod escalation;
-mod fixture;
+pub(crate) mod fixture;
 mod hammer;
 mod hang_up;
 mod isolation;
