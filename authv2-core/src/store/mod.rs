@@ -4,6 +4,7 @@
 //! and the changes of the act it performs, runs to its commit even when the caller stops waiting, and is applied to
 //! this node's own memory (through [`crate::changes`]) before it answers.
 
+pub mod breaker;
 mod error;
 mod record;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
