@@ -120,7 +120,7 @@ pub(super) async fn logout(call: Call<'_>) -> Result<Reply> {
         call.auth.logout_by_refresh_token(&token, &call.origin).await?;
         return Ok(reply);
     }
-    let Some(principal) = call.auth.authenticate(call.head).await? else {
+    let Some(principal) = call.auth.authenticate_to_end(call.head).await? else {
         return Err(Error::new(Code::Unauthenticated, "send an access token, a refresh token or a session cookie"));
     };
     call.auth.logout(&principal, &call.origin).await?;

@@ -7,7 +7,10 @@ use super::{
     problem::Problem,
     query::Query,
 };
-use crate::{error::Result, permission::Analytics};
+use crate::{error::Result, permission::Analytics, session::SessionAnalytics};
+
+/// The days that are looked back on, where the query does not say.
+const DAYS: u32 = 1;
 
 /// Tell how an organization's rights are used
 ///
@@ -29,4 +32,23 @@ pub(super) async fn permissions(call: Call<'_>) -> Result<Reply> {
     query.finish()?;
     let analytics = call.auth.analytics(call.principal()?, organization.as_deref()).await?;
     Reply::json(StatusCode::OK, &analytics)
+}
+
+/// Tell how many sessions there are
+///
+/// Live ones by device and organization, their peak and their median duration over the last days. For administrators of
+/// the platform.
+#[utoipa::path(get, path = "/auth/analytics/sessions", tag = "analytics",
+    params(("days" = Option<u32>, Query, description = "How far back peak and median look, 1 to 90; 1 if there is none. Ended sessions are kept for seven days")),
+    responses(
+    (status = 200, body = SessionAnalytics),
+    (status = 401, description = "`unauthenticated`, `invalid_token`, `step_up_required`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`permission_denied`", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn sessions(call: Call<'_>) -> Result<Reply> {
+    let mut query = Query::of(&call.head.uri);
+    let days = query.number("days", 1..=90).unwrap_or(DAYS);
+    query.finish()?;
+    Reply::json(StatusCode::OK, &call.auth.session_analytics(call.principal()?, days).await?)
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::call::{Call, Reply};
-use crate::error::Result;
+use crate::{AuthenticationService, changes::FeedHealth, clock::Timestamp, error::Result, store::breaker::Circuit};
 
 /// A component that does not answer within this is down, as far as readiness goes.
 const PATIENCE: Duration = Duration::from_millis(900);
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(900);
 pub(super) enum Status {
     /// It can.
     Ok,
+    /// It cannot, and requests are served without it.
+    Degraded,
     /// It cannot.
     Down,
 }
@@ -41,6 +43,26 @@ pub(super) struct Component {
     detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
+    /// Where its circuit breaker stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<Circuit>,
+    /// When it last did what it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_success_at: Option<Timestamp>,
+}
+
+impl Component {
+    /// One that works if `works`, and says `problem` otherwise.
+    fn new(works: bool, problem: &str) -> Self {
+        Self {
+            status: if works { Status::Ok } else { Status::Down },
+            detail: (!works).then(|| problem.to_owned()),
+            latency_ms: None,
+            circuit: None,
+            last_success_at: None,
+        }
+    }
 }
 
 /// `GET /health/live`.
@@ -61,29 +83,76 @@ pub(super) async fn live(_: Call<'_>) -> Result<Reply> {
     (status = 503, body = Health),
 ))]
 pub(super) async fn ready(call: Call<'_>) -> Result<Reply> {
-    let begin = Instant::now();
-    let answered = timeout(PATIENCE, call.auth.store().ping()).await.is_ok_and(|ping| ping.is_ok());
-    let store = Component {
-        status: if answered { Status::Ok } else { Status::Down },
-        detail: (!answered).then(|| "does not answer".to_owned()),
-        latency_ms: Some(begin.elapsed().as_secs_f64() * 1000.0),
+    let auth = call.auth;
+    let (store, cache) = tokio::join!(store(auth), cache(auth));
+    let components: BTreeMap<_, _> = [
+        ("store", Some(store)),
+        ("cache", cache),
+        ("signing_keys", Some(signing_keys(auth))),
+        ("revocation_feed", Some(revocation_feed(auth))),
+        ("password_hasher", Some(password_hasher(auth))),
+    ]
+    .into_iter()
+    .filter_map(|(name, component)| Some((name, component?)))
+    .collect();
+    let is = |status| components.values().any(|component| component.status == status);
+    let (code, status) = if is(Status::Down) {
+        (StatusCode::SERVICE_UNAVAILABLE, Status::Down)
+    } else if is(Status::Degraded) {
+        (StatusCode::OK, Status::Degraded)
+    } else {
+        (StatusCode::OK, Status::Ok)
     };
-    let signs = call.auth.jwt().keys().signer(call.auth.now()).is_some();
-    let signing_keys = Component {
-        status: if signs { Status::Ok } else { Status::Down },
-        detail: (!signs).then(|| "no key signs at present".to_owned()),
-        latency_ms: None,
-    };
-    let password_hasher = Component {
-        status: Status::Ok,
-        detail: Some(format!("{} waiting", call.auth.users().hash_pool_depth())),
-        latency_ms: None,
-    };
-    let components: BTreeMap<_, _> =
-        [("store", store), ("signing_keys", signing_keys), ("password_hasher", password_hasher)].into();
-    let all = components.values().all(|component| component.status == Status::Ok);
-    let (code, status) =
-        if all { (StatusCode::OK, Status::Ok) } else { (StatusCode::SERVICE_UNAVAILABLE, Status::Down) };
     let reply = Reply::json(code, &Health { status, components })?;
-    Ok(if all { reply } else { reply.with(http::header::RETRY_AFTER, http::HeaderValue::from_static("1")) })
+    let retry = (http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+    Ok(if status == Status::Down { reply.with(retry.0, retry.1) } else { reply })
+}
+
+async fn store(auth: &AuthenticationService) -> Component {
+    let begin = Instant::now();
+    let answered = timeout(PATIENCE, auth.store().ping()).await.is_ok_and(|ping| ping.is_ok());
+    let health = auth.store_health();
+    Component {
+        latency_ms: Some(begin.elapsed().as_secs_f64() * 1000.0),
+        circuit: Some(health.circuit),
+        last_success_at: health.last_success.map(|ago| auth.now() - ago),
+        ..Component::new(answered, "does not answer")
+    }
+}
+
+/// The Redis that nodes share, where there is one: requests are served without it, more slowly.
+async fn cache(auth: &AuthenticationService) -> Option<Component> {
+    let health = auth.shared_cache().health()?;
+    let begin = Instant::now();
+    let answered = timeout(PATIENCE, auth.shared_cache().ping()).await.unwrap_or(false);
+    Some(Component {
+        status: if answered { Status::Ok } else { Status::Degraded },
+        latency_ms: Some(begin.elapsed().as_secs_f64() * 1000.0),
+        circuit: Some(health.circuit),
+        last_success_at: health.last_success.map(|ago| auth.now() - ago),
+        ..Component::new(answered, "does not answer: served without it")
+    })
+}
+
+fn signing_keys(auth: &AuthenticationService) -> Component {
+    let signs = auth.jwt().keys().signer(auth.now()).is_some();
+    let component = Component::new(signs, "no key signs at present");
+    // They are read before the next token is verified.
+    let changed = (!auth.keys_are_current()).then(|| "changed, and not read since".to_owned());
+    Component { detail: component.detail.or(changed), ..component }
+}
+
+/// What other nodes revoked is refused here as long as their changes are read.
+fn revocation_feed(auth: &AuthenticationService) -> Component {
+    let FeedHealth { lag, is_stale } = auth.feed().health();
+    Component {
+        latency_ms: lag.map(|lag| lag.as_secs_f64() * 1000.0),
+        last_success_at: lag.map(|lag| auth.now() - lag),
+        ..Component::new(!is_stale, "what other nodes changed cannot be read: the store is asked at each request")
+    }
+}
+
+fn password_hasher(auth: &AuthenticationService) -> Component {
+    let detail = Some(format!("{} waiting", auth.users().hash_pool_depth()));
+    Component { detail, ..Component::new(true, "") }
 }

@@ -41,6 +41,7 @@ use self::{
 use crate::{
     authentication::{AuthenticationService, REQUEST_ID, RequestId},
     error::{Code, Error, Result},
+    principal::Principal,
     telemetry,
 };
 
@@ -139,28 +140,33 @@ impl Api {
             }
             Err(allowed) => return Ok(method_not_allowed(&allowed, head)),
         };
+        let begin = Instant::now();
         let principal = match access {
             Access::Public => None,
             Access::SameSite => {
                 self.auth.refuse_foreign_origin(head)?;
                 None
             }
-            Access::SignedIn => match self.auth.authenticate(head).await? {
-                Some(principal) => Some(principal),
-                None => return Err(Error::new(Code::Unauthenticated, "send a bearer token or a session cookie")),
-            },
+            Access::SignedIn => Some(signed_in(self.auth.authenticate(head).await?)?),
+            Access::Ending => Some(signed_in(self.auth.authenticate_to_end(head).await?)?),
         };
+        let spent = begin.elapsed();
+        // A slow client takes its own time, not that of its answer.
         let body = body::read(*takes, &head.headers, body).await?;
-        handler(Call {
+        let call = Call {
             auth: &self.auth,
             origin: self.auth.origin(head),
             head,
             parameters: found.parameters,
             principal,
             body,
-        })
-        .await
+        };
+        self.auth.in_time(spent, handler(call)).await
     }
+}
+
+fn signed_in(principal: Option<Principal>) -> Result<Principal> {
+    principal.ok_or_else(|| Error::new(Code::Unauthenticated, "send a bearer token or a session cookie"))
 }
 
 fn method_not_allowed(allowed: &routes::Methods, head: &http::request::Parts) -> Reply {

@@ -62,6 +62,7 @@ use super::{
         decisions::check,
         decisions::check_many,
         analytics::permissions,
+        analytics::sessions,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

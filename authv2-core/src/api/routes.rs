@@ -19,6 +19,8 @@ pub(super) enum Access {
     SameSite,
     /// Whoever presents a good credential.
     SignedIn,
+    /// Likewise, also by a session that may do nothing but end.
+    Ending,
 }
 
 /// One call of the contract.
@@ -50,7 +52,7 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/login", SameSite, Json, accounts::login),
         route!(POST "/auth/refresh", Public, OptionalJson, accounts::refresh),
         route!(POST "/auth/logout", Public, OptionalJson, accounts::logout),
-        route!(POST "/auth/logout-all", SignedIn, OptionalJson, accounts::logout_all),
+        route!(POST "/auth/logout-all", Ending, OptionalJson, accounts::logout_all),
         route!(GET "/auth/me", SignedIn, Nothing, accounts::me),
         route!(PATCH "/auth/me", SignedIn, Json, accounts::update_me),
         route!(DELETE "/auth/me", SignedIn, Json, accounts::delete_me),
@@ -58,7 +60,7 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
         route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
-        route!(DELETE "/auth/sessions/{id}", SignedIn, Nothing, sessions::revoke),
+        route!(DELETE "/auth/sessions/{id}", Ending, Nothing, sessions::revoke),
         route!(POST "/auth/orgs", SignedIn, Json, organizations::found),
         route!(GET "/auth/orgs", SignedIn, Nothing, organizations::list),
         route!(GET "/auth/orgs/{org}", SignedIn, Nothing, organizations::read),
@@ -85,6 +87,7 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/permissions/check", SignedIn, Json, decisions::check),
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/auth/analytics/permissions", SignedIn, Nothing, analytics::permissions),
+        route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

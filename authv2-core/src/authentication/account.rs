@@ -8,7 +8,7 @@ use crate::{
     id::{MemberId, UserId},
     permission::{Model, OWNER, has_owner},
     principal::Principal,
-    store::{AtRevision, OrganizationRecord, Updated},
+    store::{AtRevision, OrganizationRecord, Updated, UserRecord},
     user::{NewAccount, PasswordCheck, Registered, User, email::Email},
 };
 
@@ -47,7 +47,7 @@ impl AuthenticationService {
         }
         match self.0.users.update_profile(principal.user_id(), display_name, None, origin).await? {
             Updated::Done(user) => Ok(User::from(&user)),
-            Updated::Missing => Err(Error::new(Code::NotFound, "the account has been removed")),
+            Updated::Missing => Err(gone()),
             Updated::Stale => Err(Error::new(Code::VersionConflict, "read it again")),
         }
     }
@@ -64,11 +64,11 @@ impl AuthenticationService {
         new: &str,
         origin: &Origin,
     ) -> Result<()> {
-        self.reask(principal, current, "user.password_change_refused", origin).await?;
+        let user = self.reask(principal, current, "user.password_change_refused", origin).await?;
         let keep = Some(principal.session_id());
-        match self.0.users.change_password(principal.user_record(), new, keep, origin).await? {
+        match self.0.users.change_password(&user, new, keep, origin).await? {
             Updated::Done(()) => Ok(()),
-            Updated::Missing => Err(Error::new(Code::NotFound, "the account has been removed")),
+            Updated::Missing => Err(gone()),
             Updated::Stale => Err(Error::new(Code::VersionConflict, "the password was changed meanwhile")),
         }
     }
@@ -111,14 +111,20 @@ impl AuthenticationService {
     }
 
     /// Asks the caller's password again. Wrong ones count per account, across sessions and networks, and a right one
-    /// does not clear the count: only a completed sign-in does.
-    async fn reask(&self, principal: &Principal, password: &str, action: &'static str, origin: &Origin) -> Result<()> {
-        let user = principal.user_record();
+    /// does not clear the count: only a completed sign-in does. The user, as it was judged.
+    async fn reask(
+        &self,
+        principal: &Principal,
+        password: &str,
+        action: &'static str,
+        origin: &Origin,
+    ) -> Result<UserRecord> {
+        let user = self.0.store.user(principal.user_id()).await?.ok_or_else(gone)?;
         // Stored e-mails parse: they did when they came.
         let email_key = Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned());
         let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, || self.now()).await?;
-        match self.0.users.check_password(Some(user), password).await? {
-            PasswordCheck::Right { .. } => Ok(()),
+        match self.0.users.check_password(Some(&user), password).await? {
+            PasswordCheck::Right { .. } => Ok(user),
             PasswordCheck::Wrong => {
                 let act = Act::new(action, Actor::User(user.id), self.now(), origin)
                     .on(user.id)
@@ -128,4 +134,8 @@ impl AuthenticationService {
             }
         }
     }
+}
+
+fn gone() -> Error {
+    Error::new(Code::NotFound, "the account has been removed")
 }

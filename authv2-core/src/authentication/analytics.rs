@@ -1,7 +1,14 @@
-//! Who may see how rights are used.
+//! Who may see how rights and sessions are used.
 
 use super::{AuthenticationService, tenancy::no_organization};
-use crate::{error::Result, id::OrgId, permission::Analytics, principal::Principal, store::OrganizationName};
+use crate::{
+    error::{Code, Error, Result},
+    id::OrgId,
+    permission::Analytics,
+    principal::Principal,
+    session::SessionAnalytics,
+    store::OrganizationName,
+};
 
 impl AuthenticationService {
     /// How the rights of an organization are used: of the one named, a slug or an id, or else of the caller's own.
@@ -20,6 +27,17 @@ impl AuthenticationService {
             standing.organization.id
         };
         self.0.permissions.analytics(organization).await?.ok_or_else(no_organization)
+    }
+
+    /// The sessions of the deployment; `days` is how far back peak and median look.
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`] for whoever does not administer the platform, or an outage.
+    pub(crate) async fn session_analytics(&self, principal: &Principal, days: u32) -> Result<SessionAnalytics> {
+        if !principal.is_platform_admin() {
+            return Err(Error::new(Code::PermissionDenied, "this is for administrators of the platform"));
+        }
+        Ok(self.0.sessions.analytics(days).await?)
     }
 
     async fn organization_id(&self, name: &str) -> Result<OrgId> {

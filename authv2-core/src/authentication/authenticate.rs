@@ -1,8 +1,8 @@
 //! The one way from a request head to a principal.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use super::{
@@ -10,33 +10,61 @@ use super::{
     credentials::{CookieChecks, Credential, Presented},
 };
 use crate::{
-    error::{Code, Error, Result},
+    audit::Origin,
+    error::{Challenge, Code, Error, Result},
     id::UserId,
     jwt::{AccessClaims, Jwks, TokenRefusal},
     permission::CatchUpError,
     principal::{Membership, Principal},
     secret::Secret,
+    session::{LiveSession, Watched},
     store::UserRecord,
     telemetry,
     tenant::Tenant,
 };
+
+/// What a request wants of the session that it presents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To act.
+    Act,
+    /// To end it, or others of its user: good also where its user has to prove again who it is.
+    End,
+}
 
 impl AuthenticationService {
     /// Who makes this request: `None` if it presents no credential, or only a cookie that has lost its session.
     ///
     /// # Errors
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
-    /// nobody. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract
-    /// has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// nobody. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
+    /// settings want that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the
+    /// contract has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(
         &self,
+        head: &R,
+    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
+        self.authenticate_for(Purpose::Act, head)
+    }
+
+    /// [`authenticate`](Self::authenticate) for calls that end sessions: a session that may do nothing else may end.
+    pub(crate) fn authenticate_to_end<R: RequestHead + ?Sized>(
+        &self,
+        head: &R,
+    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
+        self.authenticate_for(Purpose::End, head)
+    }
+
+    fn authenticate_for<R: RequestHead + ?Sized>(
+        &self,
+        purpose: Purpose,
         head: &R,
     ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
         // Everything of the head is read here: the future holds neither it nor this handle.
         let (service, presented) = (self.clone(), self.presented(head));
         async move {
             let result = match presented {
-                Ok(presented) => service.judge(presented).await,
+                Ok(presented) => service.in_time(Duration::ZERO, service.judge(presented, purpose)).await,
                 Err(error) => Err(error),
             };
             let outcome = match &result {
@@ -55,11 +83,12 @@ impl AuthenticationService {
         &self,
         head: &R,
     ) -> Result<Option<(Principal, Secret)>> {
-        let Presented { credential, revision, ip } = self.presented(head)?;
+        let Presented { credential, revision, origin } = self.presented(head)?;
         self.catch_up(revision).await?;
         match credential {
             Credential::Cookie { secret, checks } => {
-                Ok(self.by_cookie(&secret, &checks, ip).await?.map(|principal| (principal, secret)))
+                let principal = self.by_cookie(&secret, &checks, &origin, Purpose::Act).await?;
+                Ok(principal.map(|principal| (principal, secret)))
             }
             _ => Ok(None),
         }
@@ -76,14 +105,14 @@ impl AuthenticationService {
         Ok(self.0.jwt.jwks(self.now()))
     }
 
-    async fn judge(&self, presented: Presented) -> Result<Option<Principal>> {
-        let Presented { credential, revision, ip } = presented;
+    async fn judge(&self, presented: Presented, purpose: Purpose) -> Result<Option<Principal>> {
+        let Presented { credential, revision, origin } = presented;
         self.catch_up(revision).await?;
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
-            Credential::Bearer(token) => self.by_token(&token, ip).await.map(Some),
-            Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, ip).await,
+            Credential::Bearer(token) => self.by_token(&token, &origin, purpose).await.map(Some),
+            Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
         }
     }
 
@@ -104,7 +133,7 @@ impl AuthenticationService {
         })
     }
 
-    async fn by_token(&self, token: &Secret, ip: Option<IpAddr>) -> Result<Principal> {
+    async fn by_token(&self, token: &Secret, origin: &Origin, purpose: Purpose) -> Result<Principal> {
         let claims = match self.verify(token.expose()).await? {
             Ok(claims) => claims,
             Err(refusal) => {
@@ -121,19 +150,42 @@ impl AuthenticationService {
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
         let live = self.0.sessions.live(session).await?;
-        let Some((session, user)) = live.filter(|(_, user)| is_of(&claims, user)) else {
+        let Some(live) = live.filter(|live| is_of(&claims, live.user())) else {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
             return Err(invalid_token());
         };
+        let Some(live) = self.watched(live, origin, purpose).await? else { return Err(invalid_token()) };
         // A token acts in the tenant that it was issued for, wherever its session has gone since.
         let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });
-        let membership = self.membership(&user, tenant).await?;
+        let membership = self.membership(live.user(), tenant).await?;
         if membership.is_none() && claims.store.is_some() {
             // Bound to a store that is not there for it: it acts nowhere else.
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock)))
+        Ok(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock)))
+    }
+
+    /// The session after a look at where it is used from; `None` if that has ended it.
+    ///
+    /// # Errors
+    /// [`Code::StepUpRequired`], unless the request is to end it; or an outage.
+    async fn watched(
+        &self,
+        live: Arc<LiveSession>,
+        origin: &Origin,
+        purpose: Purpose,
+    ) -> Result<Option<Arc<LiveSession>>> {
+        match self.0.sessions.watch(live, origin).await? {
+            Watched::Good(live) => Ok(Some(live)),
+            Watched::StepUp(live) if purpose == Purpose::End => Ok(Some(live)),
+            Watched::StepUp(_) => {
+                let challenge = Challenge::InsufficientAuthentication { max_age: None, acr_values: None };
+                let error = Error::new(Code::StepUpRequired, "the session is used from elsewhere: sign in again");
+                Err(error.with_challenge(challenge))
+            }
+            Watched::Ended => Ok(None),
+        }
     }
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any
@@ -146,10 +198,16 @@ impl AuthenticationService {
             .map(|access| Membership { tenant, access }))
     }
 
-    async fn by_cookie(&self, secret: &Secret, checks: &CookieChecks, ip: Option<IpAddr>) -> Result<Option<Principal>> {
-        let Some((session, user)) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
+    async fn by_cookie(
+        &self,
+        secret: &Secret,
+        checks: &CookieChecks,
+        origin: &Origin,
+        purpose: Purpose,
+    ) -> Result<Option<Principal>> {
+        let Some(live) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
         if let Some(csrf) = &checks.csrf {
-            let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(session.id, token.expose()));
+            let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(live.session().id, token.expose()));
             if !sent {
                 return Err(Error::new(
                     Code::CsrfFailed,
@@ -157,8 +215,10 @@ impl AuthenticationService {
                 ));
             }
         }
+        let Some(live) = self.watched(live, origin, purpose).await? else { return Ok(None) };
+        let session = live.session();
         let tenant = session.organization.map(|organization| Tenant { organization, store: session.store });
-        let membership = self.membership(&user, tenant).await?;
+        let membership = self.membership(live.user(), tenant).await?;
         if let Some(believed) = &checks.believed_organization {
             let is_there = membership.as_ref().is_some_and(|membership| {
                 let model = membership.access.snapshot().model();
@@ -168,7 +228,7 @@ impl AuthenticationService {
                 return Err(Error::new(Code::WrongOrganization, "the session is not in that organization"));
             }
         }
-        Ok(Some(Principal::new(user, session, membership, ip, Arc::clone(&self.0.clock))))
+        Ok(Some(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock))))
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.

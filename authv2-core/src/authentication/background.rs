@@ -12,12 +12,13 @@ use crate::store::{KEEP_DEAD_SESSIONS, PurgeBefore, StoreError};
 const WRITE_BEHIND: Duration = Duration::from_secs(5);
 /// How often the clock is set by the database's.
 const FOLLOW_CLOCK: Duration = Duration::from_secs(60);
-/// How long a change of roles or members made through another node may go unnoticed here.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(600);
 /// Counters and changes older than this mean nothing to anybody anymore.
 const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
 const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
+/// How often the live sessions are counted, and how long those numbers are kept.
+const COUNT_SESSIONS: Duration = Duration::from_secs(60);
+const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
 
 pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, WRITE_BEHIND, "write behind", |inner| async move {
@@ -26,12 +27,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
             _ => StoreError::unavailable("the last uses of sessions were not written"),
         })
     });
+    repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });
     repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
         inner.permissions.write_behind().await
-    });
-    inner.permissions.begin_looking_around();
-    repeat(inner, LOOK_AROUND, "look for what other nodes changed", |inner| async move {
-        inner.permissions.look_around().await
     });
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
         inner.clock.follow(inner.store.now().await?);
@@ -44,6 +42,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
             networks: now - inner.config.throttle.known_network_ttl,
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
+            samples: now - KEEP_SAMPLES,
         };
         while inner.store.purge(before).await? > 0 {}
         Ok(())

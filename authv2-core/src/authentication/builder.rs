@@ -7,11 +7,15 @@ use std::{
 };
 
 use super::{
-    AuthenticationService, Inner, ResourceDirectory, background, cookies::CookieStyle, csrf::CsrfTokens, foundation,
+    AuthenticationService, Inner, ResourceDirectory, background,
+    cookies::CookieStyle,
+    csrf::CsrfTokens,
+    following::{self, Burial},
+    foundation,
     throttle::Throttle,
 };
 use crate::{
-    changes::{Change, Feed, Listener},
+    changes::{Change, Feed, Follower, Listener},
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
@@ -20,7 +24,11 @@ use crate::{
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
-    store::{SharedStore, StoreError},
+    store::{
+        Guard, Intercepted, SharedStore, StoreError,
+        breaker::Rules,
+        shared::{RedisError, SharedCache},
+    },
     user::{
         UserError, UserService,
         password::{
@@ -52,6 +60,9 @@ pub enum StartError {
     /// The store failed while starting.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The cache that nodes share cannot be used as it is configured.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The master key cannot be used.
     #[error("master_key: {0}")]
     MasterKey(#[from] MasterKeyError),
@@ -160,8 +171,14 @@ impl Builder {
             Some(given) => given,
             None => open_store(&config).await?,
         };
+        let guard = Arc::new(Guard::new(Rules::default()));
+        let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&guard)));
         clock.follow(store.now().await?);
+        // Before anything is read that is kept in memory.
+        let follower = Follower::begin(Arc::clone(&store), feed.clone(), clock.now()).await?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
+        let shared = SharedCache::connect(&config.redis, &master).await?;
+        feed.listen(Arc::new(Burial { shared: shared.clone(), clock: Arc::clone(&clock) }));
         let issuer = foundation::issuer(&config, &store).await?;
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
         let keys_changed = Arc::new(AtomicBool::new(false));
@@ -173,12 +190,16 @@ impl Builder {
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
             Arc::clone(&store),
+            shared.clone(),
+            &feed,
             Arc::clone(&clock),
             config.session.clone(),
             master.derive("refresh successors"),
         );
+        sessions.know_generations().await?;
         let permissions = PermissionService::new(
             Arc::clone(&store),
+            shared.clone(),
             &feed,
             Arc::clone(&clock),
             config.permissions.clone(),
@@ -190,6 +211,8 @@ impl Builder {
             audience,
             clock,
             store,
+            guard,
+            shared,
             feed,
             users,
             sessions,
@@ -204,6 +227,7 @@ impl Builder {
             directory,
         });
         background::start(&inner);
+        following::start(&inner, follower);
         Ok(AuthenticationService(inner))
     }
 }
@@ -219,7 +243,7 @@ pub fn user_service(config: &Config, store: SharedStore, clock: Arc<dyn Clock>) 
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 async fn open_store(config: &Config) -> Result<(SharedStore, Feed), StartError> {
-    let feed = Feed::new();
+    let feed = Feed::with_max_staleness(config.changes.max_staleness);
     let store = crate::store::sql::SqlStore::open(&config.store.sql_options(), feed.clone()).await?;
     if config.store.migrate {
         store.migrate().await?;
@@ -270,7 +294,7 @@ struct KeysChanged(Arc<AtomicBool>);
 
 impl Listener for KeysChanged {
     fn apply(&self, change: &Change) {
-        if *change == Change::SigningKeysChanged {
+        if matches!(change, Change::SigningKeysChanged | Change::Everything) {
             self.0.store(true, std::sync::atomic::Ordering::Release);
         }
     }

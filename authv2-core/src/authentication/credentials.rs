@@ -99,8 +99,8 @@ pub(super) struct Presented {
     pub(super) credential: Credential,
     /// The consistency token: what is decided must be at least as new as it says.
     pub(super) revision: Option<Vec<u8>>,
-    /// The client's address.
-    pub(super) ip: Option<IpAddr>,
+    /// Where it comes from.
+    pub(super) origin: Origin,
 }
 
 /// The one credential that a request presents.
@@ -153,7 +153,7 @@ impl AuthenticationService {
         Ok(Presented {
             credential: self.credential(head)?,
             revision: revision.map(<[u8]>::to_vec),
-            ip: self.client_ip(head),
+            origin: self.origin(head),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Signing in, refreshing and signing out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{AuthenticationService, tenant::not_a_member};
 use crate::{
@@ -12,7 +12,9 @@ use crate::{
     jwt::{AccessClaims, Audience},
     principal::Principal,
     secret::{Secret, random_bytes},
-    session::{OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn},
+    session::{
+        LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
+    },
     store::{SessionRecord, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User, email::Email},
@@ -197,8 +199,15 @@ impl AuthenticationService {
         };
         telemetry::count(telemetry::REFRESHES, "outcome", outcome);
         let Refreshed { session, user, refresh_token } = result?;
+        // Whoever has to prove again who it is keeps a refresh token for afterwards: this one is used up.
+        let live = Arc::new(LiveSession::new(session, user));
+        let live = match self.0.sessions.watch(live, origin).await? {
+            Watched::Good(live) | Watched::StepUp(live) => live,
+            Watched::Ended => return Err(RefreshError::Invalid.into()),
+        };
+        let session = live.record();
         Ok(SignedIn {
-            user: User::from(&user),
+            user: User::from(live.user()),
             session: Session::of(&session, true),
             credentials: self.tokens(&session, refresh_token)?,
         })
@@ -210,7 +219,7 @@ impl AuthenticationService {
         SignedIn {
             user: principal.user(),
             session: principal.session(),
-            credentials: self.cookie(principal.session_record(), secret),
+            credentials: self.cookie(&principal.session_record(), secret),
         }
     }
 

@@ -12,7 +12,9 @@ mod builder;
 mod cookies;
 mod credentials;
 mod csrf;
+mod deadline;
 mod directory;
+mod following;
 mod foundation;
 mod login;
 mod members;
@@ -53,7 +55,7 @@ use crate::{
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
-    store::SharedStore,
+    store::{Guard, SharedStore, breaker::BreakerHealth, shared::SharedCache},
     user::UserService,
 };
 
@@ -67,6 +69,8 @@ struct Inner {
     audience: String,
     clock: Arc<dyn Clock>,
     store: SharedStore,
+    guard: Arc<Guard>,
+    shared: SharedCache,
     feed: Feed,
     users: UserService,
     sessions: SessionService,
@@ -128,6 +132,22 @@ impl AuthenticationService {
     #[must_use]
     pub fn store(&self) -> &SharedStore {
         &self.0.store
+    }
+
+    /// What the circuit breaker in front of the store knows of it.
+    #[must_use]
+    pub fn store_health(&self) -> BreakerHealth {
+        self.0.guard.health()
+    }
+
+    /// The cache that the nodes share.
+    pub(crate) fn shared_cache(&self) -> &SharedCache {
+        &self.0.shared
+    }
+
+    /// Whether the signing keys at hand are those of the store, as far as the feed tells.
+    pub(crate) fn keys_are_current(&self) -> bool {
+        !self.0.keys_changed.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// The settings in force.

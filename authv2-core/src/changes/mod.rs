@@ -1,17 +1,28 @@
 //! The change feed: every security-relevant change, in the order this node learns of it.
 //!
-//! A change is a row of the `changes` table, written in the transaction of what it tells. This room holds what a
-//! change is and the form of the feed inside one process: a store publishes what it committed, listeners apply it to
-//! their memory before the write is answered, and subscribers (live sockets) are woken.
+//! A change is a row of the `changes` table, written in the transaction of what it tells. Here stands what a change is,
+//! and the form of the feed inside one process: a store publishes what it committed, listeners apply it to their memory
+//! before the write is answered, and subscribers (live sockets) are woken. What other nodes and processes committed
+//! comes from the table, through [`follower`].
+
+mod follower;
+mod freshness;
+mod recent;
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
-use tokio::sync::broadcast;
+use tokio::{
+    sync::{Notify, broadcast},
+    time::Instant,
+};
 
+pub(crate) use self::{follower::Follower, recent::Subject};
+use self::{freshness::Freshness, recent::Recent};
 use crate::id::{MemberId, OrgId, SessionId, UserId};
 
 /// How many changes a slow subscriber may fall behind before it is told to start over.
@@ -28,7 +39,23 @@ pub enum Change {
         /// Whose it was.
         user: UserId,
     },
-    /// A user's record changed in a way that matters to decisions: disabled, enabled, removed, password replaced.
+    /// Every session of an older generation was ended: in one organization, or all there are.
+    SessionsRevoked {
+        /// The organization that they were in; everywhere if there is none.
+        organization: Option<OrgId>,
+        /// The least generation that lives there from then on.
+        generation: i64,
+    },
+    /// A session's row changed otherwise: it acts in another tenant, or looks riskier. Of sessions in an organization
+    /// that was removed, the organization's own change tells.
+    SessionChanged {
+        /// Which.
+        session: SessionId,
+        /// Whose it is.
+        user: UserId,
+    },
+    /// A user's record changed: its profile or its password, or it was disabled, enabled or removed. When it last
+    /// signed in is not told of.
     UserChanged {
         /// Who.
         user: UserId,
@@ -52,12 +79,20 @@ pub enum Change {
         /// The organization's revision from then on.
         revision: i64,
     },
+    /// Changes may have been missed, or taken back (a restored database): nothing in memory is to be relied on.
+    Everything,
 }
 
 /// Something that keeps its memory right by the feed.
 pub trait Listener: Send + Sync {
-    /// Applies a change. Must be quick and must not block: the write that made the change waits for it.
+    /// Applies a change that this node has just committed. Must be quick and must not block: the write that made the
+    /// change waits for it.
     fn apply(&self, change: &Change);
+
+    /// Applies a change that was read from the table: of another node, or of this one and applied before.
+    fn hear(&self, change: &Change) {
+        self.apply(change);
+    }
 }
 
 /// The feed inside this process. A cheap clone.
@@ -67,14 +102,43 @@ pub struct Feed(Arc<Inner>);
 struct Inner {
     listeners: RwLock<Vec<Arc<dyn Listener>>>,
     subscribers: broadcast::Sender<Change>,
+    freshness: Freshness,
+    recent: Recent,
+    /// This node has committed something that others have yet to hear of.
+    published: Notify,
+}
+
+/// How far the following of the table has come.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedHealth {
+    /// How long ago the last successful reading was begun: what is in memory is at least as new as that. None where
+    /// nobody follows.
+    pub lag: Option<Duration>,
+    /// Whether that is so long ago that memory is trusted no longer.
+    pub is_stale: bool,
 }
 
 impl Feed {
-    /// A feed that nobody listens to yet.
+    /// A feed that nobody listens to yet. What is in memory is trusted for five seconds after the last reading of the
+    /// table, once somebody follows it.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_max_staleness(Duration::from_secs(5))
+    }
+
+    /// A feed that trusts memory for `max_staleness` after the last reading of the table.
+    ///
+    /// It is the bound within which a revocation made on another node is refused here, whatever fails.
+    #[must_use]
+    pub fn with_max_staleness(max_staleness: Duration) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_BUFFER);
-        Self(Arc::new(Inner { listeners: RwLock::default(), subscribers }))
+        Self(Arc::new(Inner {
+            listeners: RwLock::default(),
+            subscribers,
+            freshness: Freshness::new(max_staleness),
+            recent: Recent::default(),
+            published: Notify::new(),
+        }))
     }
 
     /// Applies every later change to `listener`.
@@ -83,7 +147,7 @@ impl Feed {
     }
 
     /// Every later change. A subscriber that lags behind gets [`broadcast::error::RecvError::Lagged`] and must look
-    /// at the store again instead of assuming that nothing happened.
+    /// at the store again instead of assuming that nothing happened, as after [`Change::Everything`].
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.0.subscribers.subscribe()
@@ -95,17 +159,56 @@ impl Feed {
         if changes.is_empty() {
             return;
         }
+        self.tell(changes, |listener, change| listener.apply(change));
+        self.0.published.notify_one();
+    }
+
+    /// Applies changes that were read from the table.
+    pub(crate) fn hear(&self, changes: &[Change]) {
+        self.tell(changes, |listener, change| listener.hear(change));
+    }
+
+    fn tell(&self, changes: &[Change], apply: fn(&dyn Listener, &Change)) {
         let listeners = self.0.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         for change in changes {
+            // Before any listener: what is filled from a shared cache after this is judged by it.
+            self.0.recent.note(change, now);
             for listener in listeners.iter() {
                 // A defect in one listener must not take the writer down with it.
-                if catch_unwind(AssertUnwindSafe(|| listener.apply(change))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| apply(&**listener, change))).is_err() {
                     tracing::error!("a listener of the change feed panicked");
                 }
             }
             // An error means that nobody subscribes at the moment.
             let _ = self.0.subscribers.send(*change);
         }
+    }
+
+    /// Whether other nodes may have changed what is in memory without this one knowing: the store must be asked then.
+    /// Never where nobody follows the table.
+    #[inline]
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.0.freshness.is_stale(Instant::now())
+    }
+
+    /// How far the following of the table has come.
+    #[must_use]
+    pub fn health(&self) -> FeedHealth {
+        let now = Instant::now();
+        FeedHealth { lag: self.0.freshness.lag(now), is_stale: self.0.freshness.is_stale(now) }
+    }
+
+    /// Whether a change of `subject` was heard of within the life of an entry of the shared cache: such an entry may be
+    /// older than the change.
+    pub(crate) fn changed_lately(&self, subject: Subject) -> bool {
+        self.0.recent.holds(subject, Instant::now())
+    }
+
+    /// Waits until this node has committed something that others have yet to hear of.
+    pub(crate) async fn published(&self) {
+        self.0.published.notified().await;
     }
 }
 

@@ -15,6 +15,7 @@
 //! # Ok::<(), authv2_core::config::ConfigErrors>(())
 //! ```
 
+mod changes;
 mod cookies;
 mod identity;
 mod origin;
@@ -23,6 +24,7 @@ mod permissions;
 mod problem;
 mod proxy;
 mod reader;
+mod redis;
 mod registration;
 mod schema;
 mod session;
@@ -47,6 +49,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    changes::ChangeConfig,
     cookies::CookieConfig,
     identity::BootstrapAdmin,
     origin::{InvalidOrigin, Origin},
@@ -54,9 +57,10 @@ pub use self::{
     permissions::PermissionConfig,
     problem::{ConfigErrors, ConfigProblem, Problem},
     proxy::ProxyConfig,
+    redis::{RedisConfig, RedisMode},
     registration::RegistrationConfig,
     schema::schema,
-    session::SessionConfig,
+    session::{OnChange, SessionConfig},
     store::StoreConfig,
     throttle::ThrottleConfig,
     tokens::TokenConfig,
@@ -111,6 +115,8 @@ pub struct Config {
     pub bootstrap_admin: Option<BootstrapAdmin>,
     /// The database.
     pub store: StoreConfig,
+    /// The Redis that nodes share.
+    pub redis: RedisConfig,
     /// Access tokens and signing keys.
     pub tokens: TokenConfig,
     /// Sessions and refresh tokens.
@@ -121,6 +127,8 @@ pub struct Config {
     pub throttle: ThrottleConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
+    /// Following what other nodes change.
+    pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
     pub permissions: PermissionConfig,
     /// The session cookie.
@@ -144,11 +152,13 @@ impl Default for Config {
             master_key_file: None,
             bootstrap_admin: None,
             store: StoreConfig::default(),
+            redis: RedisConfig::default(),
             tokens: TokenConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
             registration: RegistrationConfig::default(),
+            changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
@@ -215,6 +225,7 @@ impl Config {
         let mut problems = Problems::default();
         self.check_identity(&mut problems);
         self.store.check(self.profile, &mut problems);
+        self.redis.check(&mut problems);
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
@@ -250,11 +261,13 @@ impl Config {
     fn walk(&mut self, visitor: &mut impl Visitor) {
         self.walk_identity(visitor);
         self.store.walk(visitor);
+        self.redis.walk(visitor);
         self.tokens.walk(visitor);
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);
         self.registration.walk(visitor);
+        self.changes.walk(visitor);
         self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);

@@ -13,6 +13,10 @@ pub struct StoreConfig {
     pub url: Secret,
     /// The URL under which migrations run, where that needs another role or must go around a connection pooler.
     pub migrate_url: Option<Secret>,
+    /// The URL under which a node hears of other nodes' changes (LISTEN), with the serving role, where `url` goes through
+    /// a connection pooler; also for migrations where `migrate_url` is not set. Without it, behind a pooler, changes of
+    /// other nodes are found by looking ten times a second.
+    pub direct_url: Option<Secret>,
     /// Whether migrations run at start; by default they do. Without it a stale schema stops the start.
     pub migrate: bool,
     /// The most connections of the pool; 16 by default.
@@ -28,6 +32,7 @@ impl Default for StoreConfig {
         Self {
             url: Secret::from("sqlite://authv2.db"),
             migrate_url: None,
+            direct_url: None,
             migrate: true,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
@@ -51,6 +56,7 @@ impl StoreConfig {
         crate::store::sql::SqlOptions {
             url: self.url.clone(),
             migrate_url: self.migrate_url.clone(),
+            direct_url: self.direct_url.clone(),
             max_connections: self.max_connections,
             acquire_timeout: self.acquire_timeout,
             write_queue: self.write_queue,
@@ -64,12 +70,17 @@ impl StoreConfig {
             "The URL under which migrations run, with the owner's role and around any pooler.",
             &mut self.migrate_url,
         );
+        visitor.setting(
+            "store.direct_url",
+            "The URL around any pooler, with the serving role, for hearing of other nodes' changes.",
+            &mut self.direct_url,
+        );
         visitor.setting("store.migrate", "Run migrations at start.", &mut self.migrate);
         visitor.number("store.max_connections", 1..=10_000, "Connections of the pool.", &mut self.max_connections);
         visitor.number(
             "store.acquire_timeout",
-            1..=300,
-            "Seconds that a request waits for a connection.",
+            1..=30,
+            "Seconds that a request waits for a connection, and for an answer.",
             &mut self.acquire_timeout,
         );
         visitor.number(
@@ -82,10 +93,11 @@ impl StoreConfig {
 
     pub(super) fn check(&self, profile: Profile, problems: &mut Problems) {
         let database = check_url("store.url", self.url.expose(), problems);
-        if let Some(url) = &self.migrate_url {
-            let migrated = check_url("store.migrate_url", url.expose(), problems);
-            if database.is_some() && migrated.is_some() && database != migrated {
-                problems.report("store.migrate_url", Problem::Refused("names another kind of database than store.url"));
+        for (setting, url) in [("store.migrate_url", &self.migrate_url), ("store.direct_url", &self.direct_url)] {
+            let Some(url) = url else { continue };
+            let other = check_url(setting, url.expose(), problems);
+            if database.is_some() && other.is_some() && database != other {
+                problems.report(setting, Problem::Refused("names another kind of database than store.url"));
             }
         }
         if profile == Profile::Production

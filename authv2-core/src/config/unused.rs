@@ -10,12 +10,10 @@ use super::{
     setting::{Given, Setting, choice, textual},
     visitor::Visitor,
 };
-use crate::secret::Secret;
 
 /// Walks over them, and notes in `unused` which are set.
 pub(super) fn walk(unused: &mut Vec<&'static str>, visitor: &mut impl Visitor) {
     let mut noted = Noted { unused, visitor };
-    noted.setting::<RedisUrl>("redis.url", "The Redis that connects nodes. Without effect in this version.");
     noted.setting::<PathBuf>("mail.sink", "The directory that mails are written to. Without effect in this version.");
     noted.setting::<LoginUrl>("forward.login_url", "Where gateways send visitors. Without effect in this version.");
     noted.setting::<Vec<Rule>>("forward.rules", "What gateways require by path. Without effect in this version.");
@@ -36,17 +34,6 @@ impl<V: Visitor> Noted<'_, V> {
         }
     }
 }
-
-/// A Redis URL, a secret because it may hold a password. Judged, not kept.
-struct RedisUrl;
-
-textual!(
-    RedisUrl,
-    "a URL that starts with `redis://` or `rediss://`",
-    |text| (text.starts_with("redis://") || text.starts_with("rediss://")).then_some(Self),
-    Secret::json_schema,
-    |_| String::new()
-);
 
 /// A page of the site or anywhere. Judged, not kept.
 struct LoginUrl;

@@ -1,12 +1,9 @@
 //! What decisions are made from, at hand: compiled organizations and the roles of their members, kept right by the
 //! change feed.
-//!
-//! A reading is kept only if no matching change came since it began: a change removes the entry, or the place that is
-//! held for it while it is read (`quick_cache` then refuses the value).
 
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher as _, Hash},
+    hash::BuildHasher as _,
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -15,10 +12,8 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
-use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
 
 use super::{
     followed::{Followed, Reach},
@@ -26,10 +21,14 @@ use super::{
     snapshot::{Rights, Snapshot},
 };
 use crate::{
-    changes::{Change, Listener},
-    clock::Timestamp,
+    changes::{Change, Feed, Listener, Subject},
+    clock::{Clock, Timestamp},
     id::{MemberId, OrgId, RoleId, StoreId},
-    store::{AccessRecord, Assignment, SharedStore, StoreError},
+    store::{
+        AccessRecord, Assignment, SharedStore,
+        cached::{Cached, Found, Missing, Weigh, bytes},
+        shared::{Shared, SharedCache},
+    },
 };
 
 /// How often a member's use of its rights is noted, at most.
@@ -74,34 +73,28 @@ struct Resolved {
     standing: Arc<Standing>,
 }
 
-/// Why there is nothing at hand.
-#[derive(Debug, Clone)]
-pub(super) enum Missing {
-    /// It does not exist.
-    Absent,
-    /// The store failed.
-    Failed(StoreError),
-}
-
-type Entry<T> = Result<Arc<T>, Missing>;
-type Kept<K, T> = Cache<K, Entry<T>, Bytes>;
-
 /// The caches of one node.
 #[derive(Debug)]
 pub(super) struct Caches {
     store: SharedStore,
-    organizations: Kept<OrgId, Organization>,
-    members: Kept<(OrgId, MemberId), Member>,
+    shared: SharedCache,
+    feed: Feed,
+    clock: Arc<dyn Clock>,
+    pub(super) organizations: Cached<OrgId, Organization>,
+    pub(super) members: Cached<(OrgId, MemberId), Member>,
     followed: Cache<OrgId, Arc<Followed>>,
     serial: AtomicU64,
-    /// How many organizations and members were read since the last time somebody asked.
-    pub(super) organizations_read: AtomicU64,
-    pub(super) members_read: AtomicU64,
 }
 
 impl Caches {
-    /// Empty caches over `store`, for about that many bytes in all.
-    pub(super) fn new(store: SharedStore, bytes: usize) -> Self {
+    /// Empty caches over `store`, and what the nodes share of it, for about that many bytes in all.
+    pub(super) fn new(
+        store: SharedStore,
+        shared: SharedCache,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        bytes: usize,
+    ) -> Self {
         // A member with a few roles, and the compiled roles of a small organization.
         const MEMBER: usize = 400;
         const ORGANIZATION: usize = 16 * 1024;
@@ -109,24 +102,26 @@ impl Caches {
         let half = bytes / 2;
         Self {
             store,
+            shared,
+            feed,
+            clock,
             // Few shards, so that a large organization fits into one.
-            organizations: bounded(half, half / ORGANIZATION, Some(4)),
-            members: bounded(half, half / MEMBER, None),
+            organizations: Cached::new(half, ORGANIZATION, Some(4)),
+            members: Cached::new(half, MEMBER, None),
             followed: Cache::new(FOLLOWED),
             serial: AtomicU64::new(1),
-            organizations_read: AtomicU64::new(0),
-            members_read: AtomicU64::new(0),
         }
     }
 
     /// The organization as it is at hand, or else as it is stored.
-    pub(super) async fn organization(&self, id: OrgId) -> Entry<Organization> {
-        find(&self.organizations, id, self.read_organization(id)).await
+    pub(super) async fn organization(&self, id: OrgId) -> Found<Organization> {
+        self.organizations.find(id, self.read_organization(id)).await
     }
 
-    /// The member as it is at hand, or else as it is stored.
-    pub(super) async fn member(&self, organization: OrgId, id: MemberId) -> Entry<Member> {
-        find(&self.members, (organization, id), self.read_member(organization, id)).await
+    /// The member as it is at hand, or else as the nodes share it, if that holds up to the revision `wanted` by what
+    /// was followed `before`, or else as it is stored.
+    pub(super) async fn member(&self, organization: OrgId, id: MemberId, before: Reach, wanted: i64) -> Found<Member> {
+        self.members.find((organization, id), self.read_member(organization, id, before, wanted)).await
     }
 
     /// A member whose rights are at hand.
@@ -135,8 +130,9 @@ impl Caches {
         organization: OrgId,
         id: MemberId,
     ) -> Option<(Arc<Organization>, Arc<Member>, Arc<Standing>)> {
-        let within = self.organizations.get(&organization)?.ok()?;
-        let member = self.members.get(&(organization, id))?.ok()?;
+        let now = Instant::now();
+        let within = self.organizations.at_hand(&organization, now)?;
+        let member = self.members.at_hand(&(organization, id), now)?;
         let standing = member.standing_in(&within)?;
         Some((within, member, standing))
     }
@@ -146,7 +142,7 @@ impl Caches {
         // What is at hand was kept right up to there, and what is not will be read after.
         let followed = self.followed(organization).covers(revision);
         let is_at_hand = |within: Arc<Organization>| within.followed.reach().extends(within.revision()) >= revision;
-        followed || self.organizations.get(&organization).and_then(Result::ok).is_some_and(is_at_hand)
+        followed || self.organizations.at_hand(&organization, Instant::now()).is_some_and(is_at_hand)
     }
 
     /// How far the changes of an organization were followed.
@@ -156,36 +152,43 @@ impl Caches {
 
     /// Whether just this reading of an organization is at hand.
     pub(super) fn is_at_hand(&self, organization: &Arc<Organization>) -> bool {
-        self.organizations.peek(&organization.id()).is_some_and(|there| is(&there, organization))
+        self.organizations.holds(&organization.id(), organization)
     }
 
     /// Whether just this reading of a member is at hand.
     pub(super) fn is_member_at_hand(&self, member: &Arc<Member>) -> bool {
-        self.members.peek(&(member.organization, member.id)).is_some_and(|there| is(&there, member))
+        self.members.holds(&(member.organization, member.id), member)
     }
 
     /// Forgets an organization: the next one to ask reads it anew.
     pub(super) fn forget(&self, organization: OrgId) {
-        self.organizations.remove(&organization);
+        self.organizations.forget(&organization);
     }
 
     /// Forgets exactly this reading of an organization.
     pub(super) fn forget_organization(&self, outdated: &Arc<Organization>) {
-        self.organizations.remove_if(&outdated.id(), |there| is(there, outdated));
+        self.organizations.forget_exactly(&outdated.id(), outdated);
     }
 
     /// Forgets a member: the next one to ask reads it anew.
     pub(super) fn forget_any_member(&self, organization: OrgId, id: MemberId) {
-        self.members.remove(&(organization, id));
+        self.members.forget(&(organization, id));
     }
 
     /// Forgets exactly this reading of a member.
     pub(super) fn forget_member(&self, outdated: &Arc<Member>) {
-        self.members.remove_if(&(outdated.organization, outdated.id), |there| is(there, outdated));
+        self.members.forget_exactly(&(outdated.organization, outdated.id), outdated);
+    }
+
+    /// Forgets whatever was read so far, and what is being read: the next ones to ask read it anew.
+    fn forget_everything(&self) {
+        // A reading that is under way is refused because its place goes.
+        self.organizations.forget_everything();
+        self.members.forget_everything();
+        self.followed.clear();
     }
 
     async fn read_organization(&self, id: OrgId) -> Result<Organization, Missing> {
-        self.organizations_read.fetch_add(1, Ordering::Relaxed);
         let followed = self.followed_from_now(id);
         let book = self.store.role_book(id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
         let snapshot = Snapshot::compile(Model::try_from(book).map_err(Missing::Failed)?);
@@ -198,10 +201,37 @@ impl Caches {
         })
     }
 
-    async fn read_member(&self, organization: OrgId, id: MemberId) -> Result<Member, Missing> {
-        self.members_read.fetch_add(1, Ordering::Relaxed);
+    async fn read_member(
+        &self,
+        organization: OrgId,
+        id: MemberId,
+        before: Reach,
+        wanted: i64,
+    ) -> Result<Member, Missing> {
+        if let Some(record) = self.read_shared(organization, id).await
+            && before.extends(record.revision) >= wanted
+        {
+            return Ok(Member::new(organization, id, record));
+        }
+        let read_at = self.clock.now();
         let record = self.store.access(organization, id).await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
+        if self.shared.is_there() {
+            let (shared, entry) = (self.shared.clone(), Shared { value: record.clone(), read_at });
+            tokio::spawn(async move { shared.put_member(organization, id, &entry, read_at).await });
+        }
         Ok(Member::new(organization, id, record))
+    }
+
+    /// The member as another node read it up to a minute ago, unless it may have changed since: what this node heard
+    /// of reaches further back.
+    async fn read_shared(&self, organization: OrgId, id: MemberId) -> Option<AccessRecord> {
+        let subject = Subject::Member(organization, id);
+        if !self.shared.is_there() || self.feed.is_stale() || self.feed.changed_lately(subject) {
+            return None;
+        }
+        let record = self.shared.member(organization, id, self.clock.now()).await?.value;
+        // Judged after it was read: what changes from here on makes it be read anew.
+        (!self.feed.changed_lately(subject)).then_some(record)
     }
 
     /// Notes the organization's changes from now on.
@@ -216,34 +246,35 @@ impl Caches {
     }
 }
 
-impl Caches {
-    /// Applies a change that was read from the store, unless it came before: nothing that is decided on is older then.
-    pub(super) fn hear(&self, change: &Change) {
-        if let Change::OrganizationChanged { organization, revision }
-        | Change::MemberChanged { organization, revision, .. } = *change
-            && !self.followed(organization).covers(revision)
-        {
-            self.apply(change);
-        }
-    }
-}
-
 impl Listener for Caches {
     /// Whatever its revision says: what this node has just written holds, also where the database was set back.
     fn apply(&self, change: &Change) {
         let (organization, member, revision) = match *change {
             Change::OrganizationChanged { organization, revision } => (organization, None, revision),
             Change::MemberChanged { organization, member, revision } => (organization, Some(member), revision),
+            Change::Everything => return self.forget_everything(),
             _ => return,
         };
         let followed = self.followed.get(&organization);
         match member {
-            None => drop(self.organizations.remove(&organization)),
-            Some(member) => drop(self.members.remove(&(organization, member))),
+            None => self.organizations.forget(&organization),
+            Some(member) => self.members.forget(&(organization, member)),
         }
         // After the removal: whoever sees that the change was applied, finds nothing from before it.
         if let Some(followed) = followed {
             followed.applied(revision);
+        }
+    }
+
+    /// Unless it came before: nothing that is decided on is older then.
+    fn hear(&self, change: &Change) {
+        let (Change::OrganizationChanged { organization, revision }
+        | Change::MemberChanged { organization, revision, .. }) = *change
+        else {
+            return self.apply(change);
+        };
+        if !self.followed(organization).covers(revision) {
+            self.apply(change);
         }
     }
 }
@@ -315,11 +346,6 @@ impl Standing {
     }
 }
 
-/// What an entry takes of the memory. It must not change while the entry is kept.
-trait Weigh {
-    fn bytes(&self) -> u64;
-}
-
 impl Weigh for Organization {
     fn bytes(&self) -> u64 {
         self.bytes
@@ -332,65 +358,4 @@ impl Weigh for Member {
         const AROUND: usize = 240;
         bytes(size_of::<Self>() + size_of_val(self.roles.as_slice()) + AROUND)
     }
-}
-
-/// Weighs entries, the heaviest as half a shard: what would not fit at all would be read again for every decision.
-#[derive(Debug, Clone, Copy)]
-struct Bytes {
-    most: u64,
-}
-
-impl<K, T: Weigh> Weighter<K, Entry<T>> for Bytes {
-    fn weight(&self, _: &K, entry: &Entry<T>) -> u64 {
-        entry.as_ref().map_or(1, |there| there.bytes().min(self.most))
-    }
-}
-
-fn bytes(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn bounded<K: Eq + Hash, T: Weigh>(capacity: usize, items: usize, shards: Option<usize>) -> Kept<K, T> {
-    let capacity = bytes(capacity);
-    let make = |most| {
-        let mut options = OptionsBuilder::new();
-        options.estimated_items_capacity(items.max(1)).weight_capacity(capacity);
-        if let Some(shards) = shards {
-            options.shards(shards);
-        }
-        let hasher = DefaultHashBuilder::default();
-        match options.build() {
-            Ok(options) => Cache::with_options(options, Bytes { most }, hasher, DefaultLifecycle::default()),
-            // Both things that a cache wants were said above; this one is bounded by them too.
-            Err(_) => Cache::with(items.max(1), capacity, Bytes { most }, hasher, DefaultLifecycle::default()),
-        }
-    };
-    let trial: Kept<K, T> = make(1);
-    make(trial.shard_capacity() / 2)
-}
-
-/// The entry of `key`: the one at hand, or the one that somebody is reading already, or the one that `read` brings.
-/// A failure goes to all who wait for this reading, so that an outage is not waited for by one after the other, and
-/// is then forgotten.
-async fn find<K, T>(cache: &Kept<K, T>, key: K, read: impl Future<Output = Result<T, Missing>>) -> Entry<T>
-where
-    K: Eq + Hash + Copy,
-    T: Weigh,
-{
-    match cache.get_value_or_guard_async(&key).await {
-        Ok(there) => there,
-        Err(place) => {
-            let entry = read.await.map(Arc::new);
-            // Refused if a change came meanwhile: then only those get it who asked before that.
-            let _ = place.insert(entry.clone());
-            if entry.is_err() {
-                cache.remove_if(&key, Result::is_err);
-            }
-            entry
-        }
-    }
-}
-
-fn is<T>(there: &Entry<T>, wanted: &Arc<T>) -> bool {
-    there.as_ref().is_ok_and(|there| Arc::ptr_eq(there, wanted))
 }

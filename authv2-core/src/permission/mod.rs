@@ -10,7 +10,6 @@ mod followed;
 mod impact;
 mod model;
 mod name;
-mod others;
 mod question;
 mod revision;
 mod rights;

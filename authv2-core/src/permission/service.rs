@@ -1,13 +1,12 @@
 //! The permission service: compiled organizations and members' rights, at hand and kept right by the change feed.
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     access::Access,
-    cache::{Caches, Member, Missing, Organization},
-    others::Others,
+    cache::{Caches, Member, Organization},
     revision::Tokens,
     snapshot::Snapshot,
     tally::Tally,
@@ -17,7 +16,7 @@ use crate::{
     clock::Clock,
     config::PermissionConfig,
     id::{MemberId, OrgId},
-    store::{OrganizationName, SharedStore, StoreError},
+    store::{OrganizationName, SharedStore, StoreError, cached::Missing, shared::SharedCache},
     telemetry,
 };
 
@@ -39,22 +38,24 @@ struct Inner {
     caches: Arc<Caches>,
     tally: Arc<Tally>,
     tokens: Tokens,
-    others: Others,
+    feed: Feed,
 }
 
 impl PermissionService {
     /// Serves decisions from `store`, kept right by `feed`. `key` authenticates consistency tokens.
     pub(crate) fn new(
         store: SharedStore,
+        shared: SharedCache,
         feed: &Feed,
         clock: Arc<dyn Clock>,
         config: PermissionConfig,
         key: &[u8; 32],
     ) -> Self {
-        let caches = Arc::new(Caches::new(Arc::clone(&store), config.cache_bytes));
+        let caches = Caches::new(Arc::clone(&store), shared, feed.clone(), Arc::clone(&clock), config.cache_bytes);
+        let caches = Arc::new(caches);
         feed.listen(Arc::clone(&caches) as _);
         let tally = Arc::new(Tally::new(config.audit_denials_per_minute));
-        Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key), others: Others::new() }))
+        Self(Arc::new(Inner { store, clock, config, caches, tally, tokens: Tokens::new(key), feed: feed.clone() }))
     }
 
     /// The organization's roles, compiled; `None` if there is no such organization.
@@ -62,8 +63,8 @@ impl PermissionService {
     /// # Errors
     /// The store's.
     pub async fn snapshot(&self, organization: OrgId) -> Result<Option<Arc<Snapshot>>, StoreError> {
-        let Inner { caches, others, .. } = &*self.0;
-        if others.is_stale() {
+        let Inner { caches, feed, .. } = &*self.0;
+        if feed.is_stale() {
             caches.forget(organization);
         }
         let found = present(caches.organization(organization).await)?;
@@ -79,9 +80,9 @@ impl PermissionService {
     /// # Errors
     /// The store's: an outage is not a denial.
     pub async fn access(&self, organization: OrgId, member: MemberId) -> Result<Option<Access>, StoreError> {
-        let Inner { caches, tally, others, .. } = &*self.0;
+        let Inner { caches, tally, feed, .. } = &*self.0;
         tally.visit();
-        if others.is_stale() {
+        if feed.is_stale() {
             // What others changed meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
             caches.forget(organization);
             caches.forget_any_member(organization, member);
@@ -93,20 +94,6 @@ impl PermissionService {
         Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
     }
 
-    /// What is at hand is trusted only as long as [`look_around`](Self::look_around) works, from now on.
-    pub(crate) fn begin_looking_around(&self) {
-        self.0.others.begin();
-    }
-
-    /// Looks for what other nodes and processes changed. To be called once a second.
-    ///
-    /// # Errors
-    /// The store's. After five seconds of them what is at hand is not decided on anymore.
-    pub(crate) async fn look_around(&self) -> Result<(), StoreError> {
-        let Inner { store, clock, caches, others, .. } = &*self.0;
-        others.look(store, clock.now(), caches).await
-    }
-
     /// Brings together what is not at hand yet, or not in this constellation: the roles and the assignments must both
     /// hold at the later one of the revisions at which they were read.
     async fn read(&self, organization: OrgId, member: MemberId) -> Result<Option<Found>, StoreError> {
@@ -114,7 +101,8 @@ impl PermissionService {
         for _ in 0..READINGS_MAX {
             let before = caches.followed(organization);
             let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
-            let Some(member) = present(caches.member(organization, member).await)? else { return Ok(None) };
+            let found = caches.member(organization, member, before, within.revision()).await;
+            let Some(member) = present(found)? else { return Ok(None) };
             // What is still at hand was kept right until now, anything else at least until before it was looked up.
             let now = within.followed.reach();
             let roles_until = if caches.is_at_hand(&within) { now } else { before }.extends(within.revision());
@@ -184,10 +172,9 @@ impl PermissionService {
         let Inner { store, clock, caches, tally, .. } = &*self.0;
         let visits = tally.take_visits();
         for (name, read) in [
-            (telemetry::ORGANIZATION_LOOKUPS, &caches.organizations_read),
-            (telemetry::MEMBER_LOOKUPS, &caches.members_read),
+            (telemetry::ORGANIZATION_LOOKUPS, caches.organizations.take_read()),
+            (telemetry::MEMBER_LOOKUPS, caches.members.take_read()),
         ] {
-            let read = read.swap(0, Ordering::Relaxed);
             telemetry::add(name, "outcome", "miss", read);
             telemetry::add(name, "outcome", "hit", visits.saturating_sub(read));
         }

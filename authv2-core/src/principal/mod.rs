@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     id::{SessionId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
-    session::Session,
+    session::{LiveSession, Session},
     store::{SessionRecord, Transport, UserRecord},
     tenant::Tenant,
     user::User,
@@ -49,10 +49,7 @@ pub struct Principal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The user's id as conditions see it.
-    id: String,
-    user: UserRecord,
-    session: SessionRecord,
+    live: Arc<LiveSession>,
     method: Method,
     membership: Option<Membership>,
     ip: Option<IpAddr>,
@@ -69,41 +66,40 @@ pub(crate) struct Membership {
 impl Principal {
     /// A caller whose session is live. `membership` was found true for the tenant that the credential names.
     pub(crate) fn new(
-        user: UserRecord,
-        session: SessionRecord,
+        live: Arc<LiveSession>,
         membership: Option<Membership>,
         ip: Option<IpAddr>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let method = match session.transport {
+        let method = match live.session().transport {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        Self(Arc::new(Inner { id: user.id.to_string(), user, session, method, membership, ip, clock }))
+        Self(Arc::new(Inner { live, method, membership, ip, clock }))
     }
 
     /// The user.
     #[must_use]
     pub fn user_id(&self) -> UserId {
-        self.0.user.id
+        self.user_record().id
     }
 
     /// The user's record as the API shows it.
     #[must_use]
     pub fn user(&self) -> User {
-        User::from(&self.0.user)
+        User::from(self.user_record())
     }
 
     /// The session.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
-        self.0.session.id
+        self.0.live.session().id
     }
 
     /// The session as the API shows it.
     #[must_use]
     pub fn session(&self) -> Session {
-        Session::of(&self.0.session, true)
+        Session::of(&self.0.live.record(), true)
     }
 
     /// How the caller proved who it is on this request.
@@ -142,24 +138,24 @@ impl Principal {
     /// Whether it administers the whole deployment. No role and no permission gives this.
     #[must_use]
     pub fn is_platform_admin(&self) -> bool {
-        self.0.user.platform_admin
+        self.user_record().platform_admin
     }
 
     /// The authentication methods of its sign-in (RFC 8176 `amr`).
     pub fn amr(&self) -> impl Iterator<Item = &str> {
-        self.0.session.amr.split(' ')
+        self.0.live.session().amr.split(' ')
     }
 
     /// The authentication context class of its sign-in.
     #[must_use]
     pub fn acr(&self) -> &str {
-        &self.0.session.acr
+        &self.0.live.session().acr
     }
 
     /// When the user last proved who it is.
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
-        self.0.session.auth_time
+        self.0.live.session().auth_time
     }
 
     /// Goes on only if its credential is bound to no store: one that is acts nowhere else.
@@ -170,10 +166,10 @@ impl Principal {
 
     /// What conditions may know of it.
     pub(crate) fn subject(&self) -> Subject<'_> {
-        let session = &self.0.session;
+        let session = self.0.live.session();
         Subject {
-            id: &self.0.id,
-            email: Some(&self.0.user.email),
+            id: self.0.live.subject(),
+            email: Some(&self.user_record().email),
             properties: None,
             session: Some(SessionFacts {
                 method: self.0.method.as_str(),
@@ -192,11 +188,13 @@ impl Principal {
         self.0.clock.now()
     }
 
+    /// The user, without the password hash: whoever needs that reads it anew.
     pub(crate) fn user_record(&self) -> &UserRecord {
-        &self.0.user
+        self.0.live.user()
     }
 
-    pub(crate) fn session_record(&self) -> &SessionRecord {
-        &self.0.session
+    /// The session with its last use and idle deadline as of now.
+    pub(crate) fn session_record(&self) -> SessionRecord {
+        self.0.live.record()
     }
 }

@@ -2,60 +2,31 @@
 
 use serde::{Serialize, Serializer};
 
+pub use crate::store::DeviceKind;
+
 /// Octets of a User-Agent that are looked at; real ones have under 300.
 const MAX_LENGTH: usize = 512;
-
-/// The kind of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceKind {
-    /// A desktop or laptop computer.
-    Desktop,
-    /// A phone.
-    Mobile,
-    /// A tablet.
-    Tablet,
-    /// A crawler, or a program that says so.
-    Bot,
-    /// Anything else: HTTP libraries, command lines, nothing sent.
-    #[serde(rename = "unknown")]
-    Other,
-}
-
-impl DeviceKind {
-    /// The kind as it stands in a response.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Desktop => "desktop",
-            Self::Mobile => "mobile",
-            Self::Tablet => "tablet",
-            Self::Bot => "bot",
-            Self::Other => "unknown",
-        }
-    }
-}
 
 /// What a User-Agent (RFC 9110 section 10.1.5) says of the device: names without versions.
 ///
 /// The client writes it, so it is a hint for people and for statistics, never a reason to let anybody in. The names come
 /// from the tables here, never from the text, so that they are safe as labels. In JSON what is not known is `"unknown"`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 pub struct Device {
     /// The operating system.
     #[serde(serialize_with = "or_unknown")]
     #[schema(value_type = String, example = "macOS")]
-    pub os: Option<String>,
+    pub os: Option<&'static str>,
     /// The browser, or the HTTP library.
     #[serde(serialize_with = "or_unknown")]
     #[schema(value_type = String, example = "Firefox")]
-    pub browser: Option<String>,
+    pub browser: Option<&'static str>,
     /// The kind of device.
     pub kind: DeviceKind,
 }
 
-fn or_unknown<S: Serializer>(name: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(name.as_deref().unwrap_or("unknown"))
+fn or_unknown<S: Serializer>(name: &Option<&'static str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.unwrap_or("unknown"))
 }
 
 /// Marks of a program that crawls, checks or previews. Looked for in lower case.
@@ -154,7 +125,7 @@ impl Device {
         let library = LIBRARIES.iter().find(|(start, _)| agent.starts_with(start)).map(|(_, name)| *name);
         let browser = library.or_else(|| mark_in(&agent, BROWSERS));
         let kind = if library.is_some() { DeviceKind::Other } else { kind_of(&agent, os) };
-        Self { os: os.map(str::to_owned), browser: browser.map(str::to_owned), kind }
+        Self { os, browser, kind }
     }
 }
 

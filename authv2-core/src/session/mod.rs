@@ -1,12 +1,20 @@
 //! Sessions: opening, using, refreshing, listing and ending them.
 
+mod analytics;
+mod cache;
+pub mod context;
 pub mod device;
+mod live;
 mod model;
 mod refresh;
 mod service;
 mod touch;
+mod watch;
 
+pub(crate) use self::watch::Watched;
 pub use self::{
+    analytics::{SessionAnalytics, Span},
+    live::LiveSession,
     model::Session,
     refresh::{RefreshError, Refreshed},
     service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},

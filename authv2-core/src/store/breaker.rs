@@ -29,7 +29,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { failures: 5, pause: Duration::from_millis(500), pause_max: Duration::from_secs(4) }
+        Self { failures: 5, pause: Duration::from_millis(500), pause_max: Duration::from_secs(2) }
     }
 }
 

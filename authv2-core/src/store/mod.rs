@@ -5,8 +5,14 @@
 //! this node's own memory (through [`crate::changes`]) before it answers.
 
 pub mod breaker;
+pub(crate) mod cached;
 mod error;
+mod guarded;
+mod intercepted;
 mod record;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub mod shared;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 
@@ -14,7 +20,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use self::{error::StoreError, record::*};
+pub use self::{
+    error::StoreError,
+    guarded::Guard,
+    intercepted::{Intercepted, Interceptor},
+    record::*,
+};
 use crate::{
     audit::Act,
     changes::Change,
@@ -83,9 +94,6 @@ pub trait SessionStore: Send + Sync {
     /// A session and its user, dead or alive.
     async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
 
-    /// The session of a cookie, and its user.
-    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
-
     /// The live sessions of a user, newest first.
     async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError>;
 
@@ -95,18 +103,64 @@ pub trait SessionStore: Send + Sync {
     /// Ends every live session of `user` but `keep`; how many.
     async fn revoke_sessions(&self, user: UserId, keep: Option<SessionId>, act: Act) -> Result<u64, StoreError>;
 
-    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
-    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+    /// Notes that a live session of `user` is used in another context than it was opened in, and raises its risk: one
+    /// kind of change to medium at least, both to high; the session from then on. `None`, and nothing written, where
+    /// that was noted before or there is no such session.
+    async fn note_context(
+        &self,
+        user: UserId,
+        session: SessionId,
+        change: ContextChange,
+        act: Act,
+    ) -> Result<Option<SessionRecord>, StoreError>;
 
     /// Notes that sessions were used: when last, and how far their idle deadline reaches now. Never shortens it.
     async fn touch_sessions(&self, touches: Vec<Touch>) -> Result<(), StoreError>;
 }
 
-/// The session that a refresh token belongs to, wherever only the token is at hand.
+/// Refresh tokens.
 #[async_trait]
 pub trait RefreshStore: Send + Sync {
     /// The session of a refresh token, used or not, and its user.
     async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+
+    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
+    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+}
+
+/// Generations of sessions: any number of them ended by one write.
+#[async_trait]
+pub trait GenerationStore: Send + Sync {
+    /// The least generations that live.
+    async fn session_floors(&self) -> Result<Floors, StoreError>;
+
+    /// Ends every session that is in `organization` now, or every one there is; the least generation that lives from
+    /// then on. What is opened or comes into the organization after the answer is not touched, whatever the clocks
+    /// say. `None` if there is no such organization.
+    async fn revoke_generation(&self, organization: Option<OrgId>, act: Act) -> Result<Option<i64>, StoreError>;
+}
+
+/// Statistics of sessions. Samples are taken once a minute, by whichever node claims the minute first.
+#[async_trait]
+pub trait SessionStatisticsStore: Send + Sync {
+    /// How many sessions are live, by device and organization.
+    async fn live_sessions(&self, now: Timestamp) -> Result<Vec<LiveSessions>, StoreError>;
+
+    /// The median time from the opening of a session to its end, or to its last use where it ran out, over those that
+    /// ended from `since` to `until` and are still stored. Those ended with their generation are left out.
+    async fn median_session(&self, since: Timestamp, until: Timestamp) -> Result<Option<Duration>, StoreError>;
+
+    /// Claims the sample of a minute since the epoch. `false` if it is claimed already.
+    async fn claim_session_sample(&self, minute: i64) -> Result<bool, StoreError>;
+
+    /// Notes the number of live sessions in a minute that was claimed.
+    async fn note_session_sample(&self, minute: i64, active: i64) -> Result<(), StoreError>;
+
+    /// The latest sample.
+    async fn last_session_sample(&self) -> Result<Option<i64>, StoreError>;
+
+    /// The highest samples since a minute, one for each span of `width` minutes in which there are any, oldest first.
+    async fn session_peaks(&self, since_minute: i64, width: u32) -> Result<Vec<SessionPeak>, StoreError>;
 }
 
 /// Organizations and their stores. Like every verb below that touches what belongs to an organization, these take the
@@ -277,14 +331,6 @@ pub trait Upkeep: Send + Sync {
     /// how many went.
     async fn purge(&self, before: PurgeBefore) -> Result<u64, StoreError>;
 
-    /// The changes after `position`, oldest first, at most `limit`: for looking at the table. A node that follows it
-    /// must not go by positions on PostgreSQL, where a smaller one may be committed later.
-    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
-
-    /// The changes of organizations and members noted at `since` or later: for a node that looks again and again, over
-    /// a span so long that nothing is committed later than that.
-    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError>;
-
     /// The newest audit entries, newest first.
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
@@ -292,17 +338,43 @@ pub trait Upkeep: Send + Sync {
     async fn close(&self);
 }
 
+/// The table of changes, for the nodes that follow it.
+#[async_trait]
+pub trait ChangeStore: Send + Sync {
+    /// Everything that has been committed since `position`, once each, whatever the order of the commits was; without
+    /// a position nothing, and where to begin.
+    async fn follow(&self, position: Option<&Position>) -> Result<Followed, StoreError>;
+
+    /// The changes written at `since` or later, and any that were written before it and committed only now; `None` if
+    /// they are too many to be told.
+    async fn recent_changes(&self, since: Timestamp) -> Result<Option<Vec<Change>>, StoreError>;
+
+    /// Tells the nodes that listen to the database that there is something to read. Where it cannot be told, they find
+    /// it a little later.
+    async fn announce(&self) -> Result<(), StoreError>;
+
+    /// What other nodes announce, until the stream ends with its connection; `None` where the database tells nobody.
+    async fn announcements(&self) -> Result<Option<Announcements>, StoreError>;
+
+    /// The changes after a number of their own, oldest first, at most `limit`: for looking at the table. Who follows
+    /// it must not go by numbers, since a smaller one may be committed later.
+    async fn changes_after(&self, seq: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError>;
+}
+
 /// The stores as one set over one database: what spans tables is one transaction.
 pub trait Store:
     UserStore
     + SessionStore
     + RefreshStore
+    + GenerationStore
+    + SessionStatisticsStore
     + OrganizationStore
     + MemberStore
     + RoleStore
     + UsageStore
     + ThrottleStore
     + DeploymentStore
+    + ChangeStore
     + Upkeep
     + std::fmt::Debug
 {
@@ -312,12 +384,15 @@ impl<T> Store for T where
     T: UserStore
         + SessionStore
         + RefreshStore
+        + GenerationStore
+        + SessionStatisticsStore
         + OrganizationStore
         + MemberStore
         + RoleStore
         + UsageStore
         + ThrottleStore
         + DeploymentStore
+        + ChangeStore
         + Upkeep
         + std::fmt::Debug
 {

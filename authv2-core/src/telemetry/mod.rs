@@ -27,6 +27,24 @@ pub const DECISIONS: &str = "authv2_decisions_total";
 pub const ORGANIZATION_LOOKUPS: &str = "authv2_organization_cache_lookups_total";
 /// Look-ups of members' rights in memory, by `outcome`: `hit`, `miss`. Brought up to date every few seconds.
 pub const MEMBER_LOOKUPS: &str = "authv2_member_cache_lookups_total";
+/// Live sessions of the deployment, the same on every node: counted once a minute, by one of them.
+pub const SESSIONS_ACTIVE: &str = "authv2_sessions_active";
+
+/// Look-ups of sessions in memory that found none, by `outcome`: `miss`. Brought up to date every few seconds.
+pub const SESSION_LOOKUPS: &str = "authv2_session_cache_lookups_total";
+/// Seconds since the last successful reading of the table of changes was begun: how old what is in memory may be.
+pub const CHANGES_LAG: &str = "authv2_changes_lag_seconds";
+/// Seconds from a change to its application on this node, where it was read from the table.
+pub const REVOCATION_LAG: &str = "authv2_revocation_lag_seconds";
+
+/// Notes how long something took under a name of this room.
+pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
+    metrics::histogram!(name).record(took);
+}
+/// Questions to the shared cache, by `operation` and `outcome`: `hit`, `miss`, `unreadable` (not sealed by this
+/// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
+/// `failed`.
+pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
@@ -38,4 +56,15 @@ pub(crate) fn add(name: &'static str, label: &'static str, value: &'static str, 
     if number > 0 {
         metrics::counter!(name, label => value).increment(number);
     }
+}
+
+/// Exports how many sessions are live.
+pub(crate) fn sessions_active(count: i64) {
+    metrics::gauge!(SESSIONS_ACTIVE).set(u32::try_from(count).map_or(f64::from(u32::MAX), f64::from));
+}
+
+/// Counts one question to the shared cache.
+#[cfg(feature = "redis")]
+pub(crate) fn count_shared(operation: &'static str, outcome: &'static str) {
+    metrics::counter!(SHARED_CACHE_REQUESTS, "operation" => operation, "outcome" => outcome).increment(1);
 }

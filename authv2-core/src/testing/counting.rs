@@ -1,49 +1,12 @@
-//! A store between a service and its real store, where tests count the calls, hold them up or let them fail.
+//! Counting what a service asks of its store.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use async_trait::async_trait;
-
-use crate::{
-    audit::Act,
-    changes::Change,
-    clock::Timestamp,
-    id::{MemberId, OrgId, RoleId, SessionId, UserId},
-    secret::SecretHash,
-    store::*,
-    tenant::Tenant,
-};
-
-/// What happens around each call.
-#[async_trait]
-pub trait Interceptor: Send + Sync + std::fmt::Debug {
-    /// Before the store is asked; `verb` is the name of the method. An error is the answer then, and the store is not
-    /// asked.
-    async fn before(&self, _verb: &'static str) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// After the store has answered, before the caller learns of it.
-    async fn after(&self, _verb: &'static str) {}
-}
-
-/// A store whose calls go through an [`Interceptor`].
-#[derive(Debug)]
-pub struct Intercepted<I> {
-    store: SharedStore,
-    interceptor: Arc<I>,
-}
-
-impl<I: Interceptor> Intercepted<I> {
-    /// `store` behind `interceptor`.
-    #[must_use]
-    pub fn new(store: SharedStore, interceptor: Arc<I>) -> Self {
-        Self { store, interceptor }
-    }
-}
+use crate::store::StoreError;
+pub use crate::store::{Intercepted, Interceptor};
 
 /// Counts calls by verb.
 #[derive(Debug, Default)]
@@ -61,115 +24,13 @@ impl Counter {
     }
 }
 
-#[async_trait]
 impl Interceptor for Counter {
-    async fn before(&self, verb: &'static str) -> Result<(), StoreError> {
+    async fn around<T: Send>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         *self.counts().entry(verb).or_default() += 1;
-        Ok(())
-    }
-}
-
-/// Passes every verb on. Each trait's verbs stand here once more, without `Result` and `StoreError`.
-macro_rules! pass_on {
-    ($($trait:ident {
-        $($verb:ident($($name:ident: $type:ty),*) -> $answer:ty;)+
-        $(+ $($more:item)+)?
-    })+) => {$(
-        #[async_trait]
-        impl<I: Interceptor> $trait for Intercepted<I> {
-            $(async fn $verb(&self, $($name: $type),*) -> Result<$answer, StoreError> {
-                self.interceptor.before(stringify!($verb)).await?;
-                let answer = self.store.$verb($($name),*).await;
-                self.interceptor.after(stringify!($verb)).await;
-                answer
-            })+
-            $($($more)+)?
-        }
-    )+};
-}
-
-pass_on! {
-    UserStore {
-        create_user(user: NewUser, act: Act) -> Created;
-        user(id: UserId) -> Option<UserRecord>;
-        user_by_email(email_key: &str) -> Option<UserRecord>;
-        update_profile(id: UserId, profile: ProfileChange, expected: Option<i64>, act: Act) -> Updated<UserRecord>;
-        change_password(
-            id: UserId,
-            current: Option<String>,
-            new: String,
-            keep: Option<SessionId>,
-            act: Act
-        ) -> Updated<()>;
-        set_status(id: UserId, status: UserStatus, expected: Option<i64>, act: Act) -> Updated<UserRecord>;
-        delete_user(id: UserId, memberships: Vec<AtRevision>, act: Act) -> Updated<()>;
-        user_by_external_id(external_id: &str) -> Option<UserRecord>;
-    }
-    SessionStore {
-        open_session(session: NewSession, act: Act) -> Opened;
-        session(id: SessionId) -> Option<(SessionRecord, UserRecord)>;
-        session_by_cookie(cookie: SecretHash) -> Option<(SessionRecord, UserRecord)>;
-        sessions_of(user: UserId, now: Timestamp) -> Vec<SessionRecord>;
-        revoke_session(user: UserId, session: SessionId, act: Act) -> bool;
-        revoke_sessions(user: UserId, keep: Option<SessionId>, act: Act) -> u64;
-        rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
-        touch_sessions(touches: Vec<Touch>) -> ();
-    }
-    RefreshStore {
-        session_by_refresh(token: SecretHash) -> Option<(SessionRecord, UserRecord)>;
-    }
-    OrganizationStore {
-        create_organization(new: NewOrganization, act: Act) -> Named<OrganizationRecord>;
-        organization(name: &OrganizationName) -> Option<OrganizationRecord>;
-        organizations_of(user: UserId) -> Vec<OrganizationRecord>;
-        update_organization(organization: OrgId, change: OrganizationChange, act: Act) -> Option<OrganizationRecord>;
-        delete_organization(at: AtRevision, act: Act) -> Revised<()>;
-        create_store(organization: OrgId, new: NewStore, act: Act) -> Named<StoreRecord>;
-        enter(user: UserId, session: SessionId, tenant: Tenant, act: Act) -> Option<SessionRecord>;
-    }
-    MemberStore {
-        member(organization: OrgId, member: MemberId) -> Option<MemberRecord>;
-        members(organization: OrgId, page: MemberPage) -> Vec<MemberRecord>;
-        access(organization: OrgId, member: MemberId) -> Option<AccessRecord>;
-        holders(organization: OrgId, role: RoleId) -> Vec<Holder>;
-        add_member(at: AtRevision, new: NewMember, act: Act) -> Revised<Joined>;
-        assign_roles(at: AtRevision, member: MemberId, roles: Vec<Assignment>, act: Act) -> Revised<MemberRecord>;
-        remove_member(at: AtRevision, member: MemberId, act: Act) -> Revised<()>;
-    }
-    RoleStore {
-        role_book(organization: OrgId) -> Option<RoleBook>;
-        put_role(at: AtRevision, role: NewRole, act: Act) -> Revised<RoleRecord>;
-        delete_role(at: AtRevision, role: RoleId, act: Act) -> Revised<RoleDeletion>;
-        put_resource_type(at: AtRevision, resource_type: ResourceTypeRecord, act: Act) -> Revised<()>;
-    }
-    UsageStore {
-        add_usage(usage: Usage, denials: Vec<Act>) -> ();
-        decision_counts(organization: OrgId, since_day: i64) -> Vec<DecisionCount>;
-        held_roles(organization: OrgId) -> Vec<RoleId>;
-        idle_members(organization: OrgId, before: Timestamp, limit: u32) -> Vec<IdleMember>;
-    }
-    ThrottleStore {
-        sign_in_facts(query: SignInQuery) -> SignInFacts;
-        attempts(buckets: &[Bucket]) -> Vec<Attempts>;
-        count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
-    }
-    DeploymentStore {
-        keep_value(name: &'static str, value: String) -> String;
-        signing_keys() -> Vec<SigningKeyRecord>;
-        found_signing_keys(key: SigningKeyRecord, act: Act) -> Vec<SigningKeyRecord>;
-        has_admin() -> bool;
-        found_admin(user: NewUser, act: Act) -> Created;
-    }
-    Upkeep {
-        now() -> Timestamp;
-        ping() -> ();
-        purge(before: PurgeBefore) -> u64;
-        changes_after(position: i64, limit: u32) -> Vec<ChangeRecord>;
-        tenancy_changes(since: Timestamp) -> Vec<Change>;
-        recent_audit(limit: u32) -> Vec<AuditRecord>;
-        +
-        async fn close(&self) {
-            self.store.close().await;
-        }
+        call.await
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 45] = [
+const GOOD: [(&str, &str, &str); 59] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -15,10 +15,20 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("bootstrap_admin.password", "correct horse", "'correct horse'"),
     ("store.url", "sqlite::memory:", "'sqlite::memory:'"),
     ("store.migrate_url", "sqlite://x.db", "'sqlite://x.db'"),
+    ("store.direct_url", "sqlite://x.db", "'sqlite://x.db'"),
     ("store.migrate", "false", "false"),
     ("store.max_connections", "4", "4"),
     ("store.acquire_timeout", "2", "2"),
     ("store.write_queue", "8", "8"),
+    ("redis.mode", "sentinel", "'sentinel'"),
+    ("redis.sentinel_master", "main", "'main'"),
+    ("redis.username", "node", "'node'"),
+    ("redis.password", "let me in", "'let me in'"),
+    ("redis.sentinel_username", "watcher", "'watcher'"),
+    ("redis.sentinel_password", "me too", "'me too'"),
+    ("redis.key_prefix", "id:", "'id:'"),
+    ("redis.timeout_ms", "50", "50"),
+    ("redis.ca_file", "ca.pem", "'ca.pem'"),
     ("tokens.alg", "ES256", "'ES256'"),
     ("tokens.access_ttl", "60", "60"),
     ("tokens.jwks_max_age", "0", "0"),
@@ -30,6 +40,9 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("session.idle_ttl", "60", "60"),
     ("session.absolute_ttl", "60", "60"),
     ("session.refresh_grace", "0", "0"),
+    ("session.cache_bytes", "1048576", "1048576"),
+    ("session.on_network_change", "step_up", "'step_up'"),
+    ("session.on_device_change", "revoke", "'revoke'"),
     ("password.memory_kib", "64", "64"),
     ("password.iterations", "1", "1"),
     ("password.parallelism", "2", "2"),
@@ -44,6 +57,7 @@ const GOOD: [(&str, &str, &str); 45] = [
     ("throttle.known_network_ttl", "0", "0"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
+    ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
     ("permissions.stale_after_days", "30", "30"),
@@ -53,8 +67,7 @@ const GOOD: [(&str, &str, &str); 45] = [
 ];
 
 /// Good values of the settings without effect.
-const UNUSED: [(&str, &str, &str); 5] = [
-    ("redis.url", "redis://:word@localhost", "'redis://:word@localhost'"),
+const UNUSED: [(&str, &str, &str); 4] = [
     ("mail.sink", "mails", "'mails'"),
     ("forward.login_url", "/login", "'/login'"),
     ("forward.rules", r#"[{"path": "/*", "permission": "a:b"}]"#, "[{ path = '/*', permission = 'a:b' }]"),
@@ -73,9 +86,17 @@ fn check_good(config: &Config) {
     assert_eq!((admin.email.as_str(), admin.password.expose().as_str()), ("root@example.com", "correct horse"));
     assert_eq!(config.store.url.expose(), "sqlite::memory:");
     assert_eq!(config.store.migrate_url.as_ref().unwrap().expose(), "sqlite://x.db");
+    assert_eq!(config.store.direct_url.as_ref().unwrap().expose(), "sqlite://x.db");
     assert!(!config.store.migrate);
     assert_eq!((config.store.max_connections, config.store.write_queue), (4, 8));
     assert_eq!(config.store.acquire_timeout, Duration::from_secs(2));
+    let redis = &config.redis;
+    assert_eq!((redis.mode, redis.sentinel_master.as_deref()), (RedisMode::Sentinel, Some("main")));
+    assert_eq!((redis.username.as_deref(), redis.sentinel_username.as_deref()), (Some("node"), Some("watcher")));
+    assert_eq!(redis.password.as_ref().unwrap().expose(), "let me in");
+    assert_eq!(redis.sentinel_password.as_ref().unwrap().expose(), "me too");
+    assert_eq!((redis.key_prefix.as_str(), redis.timeout), ("id:", Duration::from_millis(50)));
+    assert_eq!(redis.ca_file, Some("ca.pem".into()));
     assert_eq!(config.tokens.alg, Algorithm::ES256);
     assert_eq!(config.tokens.access_ttl, Duration::from_secs(60));
     assert_eq!(config.tokens.jwks_max_age, Duration::ZERO);
@@ -88,6 +109,11 @@ fn check_good(config: &Config) {
         (Duration::from_secs(60), Duration::from_secs(60))
     );
     assert_eq!(config.session.refresh_grace, Duration::ZERO);
+    assert_eq!((config.session.cache_bytes, config.changes.max_staleness), (1024 * 1024, Duration::from_secs(3)));
+    assert_eq!(
+        (config.session.on_network_change, config.session.on_device_change),
+        (OnChange::StepUp, OnChange::Revoke)
+    );
     let password = &config.password;
     assert_eq!((password.memory_kib, password.iterations, password.parallelism), (64, 1, 2));
     assert_eq!(password.pepper.as_ref().unwrap().expose(), "salt, pepper and mace");
@@ -120,10 +146,28 @@ fn reads_every_setting_from_the_file() {
     check_good(&Config::load(Config::default(), Some(&file.0), NOTHING).unwrap());
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn reads_the_redis_from_either() {
+    let mut env = GOOD.map(|(name, value, _)| (variable_of(name), value)).to_vec();
+    env.push((variable_of("redis.url"), "rediss://a:1,b:2"));
+    let config = Config::load(Config::default(), None, env).unwrap();
+    assert_eq!(config.redis.url.unwrap().expose(), "rediss://a:1,b:2");
+    let config = from_file("profile = 'development'\nredis.url = 'redis://:word@localhost'").unwrap();
+    assert_eq!(config.redis.url.unwrap().expose(), "redis://:word@localhost");
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn says_that_redis_is_not_compiled_in() {
+    let problems = lines(from_env(Config::development(), &[("AUTHV2_REDIS__URL", "redis://localhost")]));
+    assert_eq!(problems, ["redis.url: needs the crate feature `redis`, which is not compiled in"]);
+}
+
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.push("password.min_strength");
+    known.extend(["password.min_strength", "redis.url"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);

@@ -78,18 +78,31 @@ fn defaults_are_as_documented() {
     assert!(config.issuer.is_none() && config.allowed_origins.is_empty() && config.unused.is_empty());
     assert!(config.master_key.is_none() && config.master_key_file.is_none() && config.bootstrap_admin.is_none());
 
-    let StoreConfig { url, migrate_url, migrate, max_connections, acquire_timeout, write_queue } = config.store;
+    let StoreConfig { url, migrate_url, direct_url, migrate, max_connections, acquire_timeout, write_queue } =
+        config.store;
     assert_eq!(url.expose(), "sqlite://authv2.db");
-    assert!(migrate_url.is_none() && migrate);
+    assert!(migrate_url.is_none() && direct_url.is_none() && migrate);
     assert_eq!((max_connections, acquire_timeout, write_queue), (16, Duration::from_secs(5), 1024));
 
     let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, leeway } = config.tokens;
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 
-    let SessionConfig { max_per_user, over_limit, idle_ttl, absolute_ttl, refresh_grace } = config.session;
+    let SessionConfig {
+        max_per_user,
+        over_limit,
+        idle_ttl,
+        absolute_ttl,
+        refresh_grace,
+        cache_bytes,
+        on_network_change,
+        on_device_change,
+    } = config.session;
+    assert_eq!((on_network_change, on_device_change), (OnChange::Notify, OnChange::Notify));
     assert_eq!((max_per_user, over_limit, refresh_grace), (10, OverLimit::EvictOldest, Duration::from_secs(10)));
     assert_eq!((idle_ttl, absolute_ttl), (Duration::from_secs(14 * DAY), Duration::from_secs(30 * DAY)));
+    assert_eq!(cache_bytes, 64 * 1024 * 1024);
+    assert_eq!(config.changes.max_staleness, Duration::from_secs(5));
 
     let PasswordConfig { memory_kib, iterations, parallelism, pepper, threads, queue, context_words, min_strength } =
         config.password;
@@ -189,11 +202,25 @@ fn a_file_that_cannot_be_read_stops_the_start() {
 #[test]
 fn never_prints_a_secret() {
     const WORD: &str = "hunter2";
-    let secrets = ["master_key", "bootstrap_admin.password", "store.url", "store.migrate_url", "password.pepper"];
+    let secrets = [
+        "master_key",
+        "bootstrap_admin.password",
+        "store.url",
+        "store.migrate_url",
+        "store.direct_url",
+        "redis.url",
+        "redis.password",
+        "redis.sentinel_password",
+        "password.pepper",
+    ];
+    let secret = || Some(WORD.into());
+    let redis =
+        RedisConfig { url: secret(), password: secret(), sentinel_password: secret(), ..RedisConfig::default() };
     let good = Config {
         master_key: Some(WORD.into()),
         bootstrap_admin: Some(BootstrapAdmin { email: "root@example.com".into(), password: WORD.into() }),
         store: StoreConfig { url: WORD.into(), migrate_url: Some(WORD.into()), ..StoreConfig::default() },
+        redis,
         password: PasswordConfig { pepper: Some(WORD.into()), ..PasswordConfig::default() },
         ..Config::default()
     };
@@ -214,7 +241,7 @@ fn never_prints_a_secret() {
             }
         }
         let marked = property.get("format").is_some_and(|format| format == "password");
-        assert_eq!(marked, secrets.contains(&name.as_str()) || name == "redis.url", "{name}");
+        assert_eq!(marked, secrets.contains(&name.as_str()), "{name}");
     }
 }
 

@@ -51,7 +51,7 @@ fn names_what_is_wrong_with_each_setting() {
         ("master_key", "not base64 at all!", "exactly 32 bytes"),
         ("store.migrate", "maybe", "expected `true` or `false`"),
         ("store.max_connections", "0", "from 1 to 10000"),
-        ("store.acquire_timeout", "5s", "of seconds from 1 to 300"),
+        ("store.acquire_timeout", "5s", "of seconds from 1 to 30"),
         ("store.write_queue", "-1", "from 1 to"),
         ("store.migrate_url", "file.db", "starts with `sqlite:`"),
         ("tokens.alg", "none", "expected one of"),
@@ -84,7 +84,12 @@ fn names_what_is_wrong_with_each_setting() {
         ("registration.open", "", "`true` or `false`"),
         ("registration.require_verified_email", "true", "no verification mails"),
         ("proxy.header", "x forwarded", "the name of a header"),
-        ("redis.url", "localhost", "redis://"),
+        ("redis.url", "localhost", if cfg!(feature = "redis") { "redis://" } else { "`redis`" }),
+        ("redis.mode", "ring", "expected one of"),
+        ("redis.key_prefix", "a{b}", "1 to 64 letters"),
+        ("redis.key_prefix", "a*", "1 to 64 letters"),
+        ("redis.timeout_ms", "0", "from 1 to 10000"),
+        ("redis.timeout_ms", "10001", "from 1 to 10000"),
         ("forward.login_url", "login", "or a path"),
         ("forward.rules", "[1]", "expected a table at entry 1"),
         ("forward.unmatched", "allow", "expected one of"),
@@ -202,5 +207,22 @@ fn names_the_feature_that_strength_needs() {
     } else {
         let line = "password.min_strength: needs the crate feature `zxcvbn`, which is not compiled in";
         assert_eq!(lines(result), [line]);
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_redis_must_be_one_that_can_be_entered() {
+    for (settings, message) in [
+        ("url = 'redis://a,b'", "redis.mode: redis.url names several nodes"),
+        ("url = 'redis://a'\nmode = 'sentinel'", "redis.sentinel_master: must be set"),
+        ("url = 'redis://a'\nsentinel_master = 'main'", "redis.sentinel_master: needs redis.mode"),
+        ("url = 'redis://a'\nusername = 'node'", "redis.password: must be set"),
+        ("url = 'redis://a'\nca_file = 'ca.pem'", "redis.ca_file: redis.url asks for no TLS"),
+        ("url = 'redis://a/1'\nmode = 'cluster'", "redis.url: names a database"),
+    ] {
+        let problems = lines(from_file(&format!("profile = 'development'\n[redis]\n{settings}")));
+        assert_eq!(problems.len(), 1, "{settings}: {problems:?}");
+        assert!(problems[0].starts_with(message), "{problems:?}");
     }
 }

@@ -48,6 +48,45 @@ pub struct ChangeRecord {
     pub change: Change,
 }
 
+/// How far a node has read the table of changes: opaque, of the store that gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Tells one run of the database server from another: what was read before a restart may have been lost in it.
+    pub(crate) run: i64,
+    pub(crate) at: Read,
+}
+
+/// What of the table has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Everything up to this row: where one writer commits after the other.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only SQLite has one writer"))]
+    Row(i64),
+    /// Everything that this snapshot sees, as PostgreSQL writes it.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL has snapshots"))]
+    Snapshot(String),
+}
+
+/// What a reading of the table of changes found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// These changes, once each.
+    Changes {
+        /// In the order of their rows, which is not always that of their commits.
+        changes: Vec<ChangeRecord>,
+        /// Where the next reading begins.
+        position: Position,
+    },
+    /// The position is of no use: what followed it was removed already, or is too much, or the database was set back.
+    Lost {
+        /// Where to begin anew.
+        position: Position,
+    },
+}
+
+/// Words of other nodes that there is something to read.
+pub type Announcements = futures_util::stream::BoxStream<'static, ()>;
+
 /// An audit entry as stored.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditRecord {
@@ -85,6 +124,8 @@ pub struct PurgeBefore {
     pub counters: Timestamp,
     /// Changes written before this.
     pub changes: Timestamp,
+    /// Numbers of live sessions counted before this.
+    pub samples: Timestamp,
 }
 
 /// The connection string, whose password must not be printed.

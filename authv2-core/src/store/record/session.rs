@@ -1,6 +1,6 @@
 //! Sessions and refresh tokens.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{Bucket, PasswordHashText, UserRecord, stored_as_text};
 use crate::{
@@ -31,6 +31,25 @@ pub enum Risk {
     High,
 }
 
+/// The kind of a device.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// A desktop or laptop computer.
+    Desktop,
+    /// A phone.
+    Mobile,
+    /// A tablet.
+    Tablet,
+    /// A crawler, or a program that says so.
+    Bot,
+    /// Anything else: HTTP libraries, command lines, nothing sent.
+    #[serde(rename = "unknown")]
+    Other,
+}
+
 /// A session as stored.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SessionRecord {
@@ -42,6 +61,8 @@ pub struct SessionRecord {
     /// How its secret travels.
     #[sqlx(try_from = "String")]
     pub transport: Transport,
+    /// The hash of its cookie, for the cookie transport.
+    pub cookie_hash: Option<Vec<u8>>,
     /// When it was opened.
     #[sqlx(rename = "opened_at")]
     pub created_at: Timestamp,
@@ -70,15 +91,30 @@ pub struct SessionRecord {
     /// How risky it looks.
     #[sqlx(try_from = "String")]
     pub risk: Risk,
-    /// When it was ended, if it was.
+    /// When it was ended, if it was: by itself, or with its generation, as of the reading.
     pub revoked_at: Option<Timestamp>,
+    /// The deployment's counter when it was opened, or taken into its organization. The store gives it.
+    pub generation: i64,
+    /// What it was opened on.
+    #[sqlx(try_from = "String")]
+    pub device: DeviceKind,
+    /// Whether it has been used from another network than it was opened from.
+    pub network_changed: bool,
+    /// Whether it has been used on another device than it was opened on.
+    pub device_changed: bool,
 }
 
 impl SessionRecord {
-    /// Whether it can be used at `now`.
+    /// Whether it can be used at `now`, as far as was known when it was read.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.ends_at()
+    }
+
+    /// Whether it can be used at `now`, given what has become of generations since it was read.
+    #[must_use]
+    pub fn is_live_above(&self, floors: &Floors, now: Timestamp) -> bool {
+        self.is_live(now) && self.generation >= floors.of(self.organization)
     }
 
     /// When it ends if nobody uses it again.
@@ -86,6 +122,82 @@ impl SessionRecord {
     pub fn ends_at(&self) -> Timestamp {
         self.expires_at.min(self.idle_expires_at)
     }
+}
+
+/// The least generations that live: what ends any number of sessions in one write.
+///
+/// Generations and floors are taken from one counter, which only rises: a session opened after a floor was raised
+/// cannot fall under it, whatever the clocks say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Floors {
+    deployment: i64,
+    organizations: HashMap<OrgId, i64>,
+}
+
+impl Floors {
+    /// The deployment's floor, and those of the organizations that have one.
+    #[must_use]
+    pub fn new(deployment: i64, organizations: impl IntoIterator<Item = (OrgId, i64)>) -> Self {
+        Self { deployment, organizations: organizations.into_iter().collect() }
+    }
+
+    /// Raises a floor: an organization's, or the deployment's. One that is higher already stays.
+    pub fn raise(&mut self, organization: Option<OrgId>, generation: i64) {
+        let floor = match organization {
+            Some(organization) => self.organizations.entry(organization).or_default(),
+            None => &mut self.deployment,
+        };
+        *floor = generation.max(*floor);
+        // What lies under the deployment's floor says nothing more.
+        let deployment = self.deployment;
+        self.organizations.retain(|_, floor| *floor > deployment);
+    }
+
+    /// Raises every floor to where it is in `others`.
+    pub fn raise_all(&mut self, others: &Self) {
+        self.raise(None, others.deployment);
+        for (organization, floor) in &others.organizations {
+            self.raise(Some(*organization), *floor);
+        }
+    }
+
+    /// The least generation that lives in an organization, or in none.
+    #[must_use]
+    pub fn of(&self, organization: Option<OrgId>) -> i64 {
+        let own = organization.and_then(|organization| self.organizations.get(&organization)).copied();
+        own.unwrap_or_default().max(self.deployment)
+    }
+}
+
+/// How a request differs from the one that opened its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextChange {
+    /// It comes from another network.
+    pub network: bool,
+    /// It comes from another device.
+    pub device: bool,
+}
+
+/// Live sessions of one kind of device in one organization, or in none.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct LiveSessions {
+    /// On what they were opened.
+    #[sqlx(try_from = "String")]
+    pub device: DeviceKind,
+    /// Where they act.
+    #[sqlx(rename = "org_id")]
+    pub organization: Option<OrgId>,
+    /// How many.
+    pub count: i64,
+}
+
+/// The most live sessions at a time, counted once a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct SessionPeak {
+    /// The first minute of the span, since the epoch.
+    pub start: i64,
+    /// How many.
+    pub active: i64,
 }
 
 /// What happens when a user opens more sessions than allowed.
@@ -103,8 +215,6 @@ pub enum OverLimit {
 pub struct NewSession {
     /// The session.
     pub record: SessionRecord,
-    /// The hash of its cookie, for the cookie transport.
-    pub cookie: Option<SecretHash>,
     /// The hash of its first refresh token, for the bearer transport.
     pub refresh: Option<SecretHash>,
     /// The most live sessions the user may have, this one included.
@@ -124,12 +234,21 @@ pub struct NewSession {
 /// What became of an attempt to open a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
-    /// It is open; the user as it is now.
-    New(UserRecord),
+    /// It is open.
+    New(OpenedRecord),
     /// The user has as many sessions as allowed, and the policy is to refuse.
     TooMany,
     /// The account was removed, disabled, or its password replaced since it was verified.
     Void,
+}
+
+/// What the store knows of a session that it has just opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedRecord {
+    /// Its user, as it is now.
+    pub user: UserRecord,
+    /// The generation that it bears.
+    pub generation: i64,
 }
 
 /// One use of a refresh token.
@@ -173,3 +292,29 @@ pub struct Touch {
 
 stored_as_text!(Transport { Bearer = "bearer", Cookie = "cookie" });
 stored_as_text!(Risk { Low = "low", Medium = "medium", High = "high" });
+stored_as_text!(DeviceKind {
+    Desktop = "desktop",
+    Mobile = "mobile",
+    Tablet = "tablet",
+    Bot = "bot",
+    Other = "unknown",
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floors_rise_and_never_fall() {
+        let (acme, other) = (OrgId::new(), OrgId::new());
+        let mut floors = Floors::new(2, [(acme, 5)]);
+        assert_eq!((floors.of(None), floors.of(Some(acme)), floors.of(Some(other))), (2, 5, 2));
+        floors.raise(Some(acme), 4);
+        floors.raise(None, 1);
+        assert_eq!((floors.of(None), floors.of(Some(acme))), (2, 5), "news may come in any order");
+        floors.raise(Some(other), 6);
+        floors.raise_all(&Floors::new(5, [(acme, 1)]));
+        assert_eq!((floors.of(None), floors.of(Some(acme)), floors.of(Some(other))), (5, 5, 6));
+        assert_eq!(floors, Floors::new(5, [(other, 6)]), "what lies under the deployment's floor is forgotten");
+    }
+}

@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ. All other SQL is the same text for both.
 
-use super::{refresh, session, upkeep};
+use super::{changes, refresh, session, upkeep};
 
 /// A database that this store speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,12 @@ pub(super) struct Texts {
     pub(super) lock_users_of: Option<&'static str>,
     /// Removes counters that mean nothing anymore.
     pub(super) purge_counters: &'static str,
+    /// Removes old changes, and names each by what positions are measured in.
+    pub(super) purge_changes: &'static str,
     /// Reads a refresh token and keeps its session's row.
     pub(super) presented: &'static str,
+    /// Reads the counter of generations and keeps it as it is.
+    pub(super) hold_floors: &'static str,
 }
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
@@ -98,6 +102,8 @@ impl Dialect {
                 ("{bigint}", "INTEGER"),
                 ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
                 ("{xid_column}", ""),
+                ("{changes_index}", ""),
+                ("{drop_changes_index}", ""),
                 (
                     "{append_only_audit}",
                     "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
@@ -117,6 +123,8 @@ impl Dialect {
                 ("{serial}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
                 // Sequences commit out of order; followers read by transaction id, not by number.
                 ("{xid_column}", "xid XID8 NOT NULL DEFAULT pg_current_xact_id(),"),
+                ("{changes_index}", "CREATE INDEX changes_by_transaction ON changes (xid);"),
+                ("{drop_changes_index}", "DROP INDEX changes_by_transaction;"),
                 (
                     "{append_only_audit}",
                     "CREATE FUNCTION authv2_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -154,7 +162,9 @@ impl Dialect {
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
                 lock_users_of: None,
                 purge_counters: upkeep::PURGE_COUNTERS,
+                purge_changes: changes::PURGE_SQLITE,
                 presented: refresh::PRESENTED,
+                hold_floors: "SELECT counter FROM session_generation",
             },
             #[cfg(feature = "postgres")]
             Self::Postgres => Texts {
@@ -167,7 +177,9 @@ impl Dialect {
                         WHERE id IN (SELECT user_id FROM members WHERE org_id = $1) ORDER BY id FOR UPDATE) locked",
                 ),
                 purge_counters: upkeep::PURGE_FREE_COUNTERS,
+                purge_changes: changes::PURGE_POSTGRES,
                 presented: refresh::PRESENTED_AND_LOCKED,
+                hold_floors: "SELECT counter FROM session_generation FOR SHARE",
             },
         }
     }

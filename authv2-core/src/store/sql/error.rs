@@ -22,9 +22,18 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::RowNotFound
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::TypeNotFound { .. } => Self::Corrupt(Cause::new(error)),
+            sqlx::Error::Database(database) if database.code().is_some_and(|code| gave_way(&code)) => {
+                Self::Unavailable(Cause::new(error).passing())
+            }
             _ => Self::Unavailable(Cause::new(error)),
         }
     }
+}
+
+/// Whether PostgreSQL gave up one transaction for the sake of others: class 40 (a deadlock, a conflict between
+/// transactions), and a lock that was not had in time.
+fn gave_way(code: &str) -> bool {
+    code.starts_with("40") && code.len() == 5 || code == "55P03"
 }
 
 /// The database did not answer within the store's patience.

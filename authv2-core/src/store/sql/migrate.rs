@@ -38,6 +38,21 @@ const MIGRATIONS: &[Migration] = &[
         down: include_str!("migrations/0002_tenancy.down.sql"),
         tolerated_by_older: false,
     },
+    Migration {
+        version: 3,
+        name: "sessions",
+        up: include_str!("migrations/0003_sessions.up.sql"),
+        down: include_str!("migrations/0003_sessions.down.sql"),
+        // An older node would let in sessions that were ended with their generation.
+        tolerated_by_older: false,
+    },
+    Migration {
+        version: 4,
+        name: "feed",
+        up: include_str!("migrations/0004_feed.up.sql"),
+        down: include_str!("migrations/0004_feed.down.sql"),
+        tolerated_by_older: true,
+    },
 ];
 
 /// The version of the schema that this build works on.

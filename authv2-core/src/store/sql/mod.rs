@@ -3,9 +3,13 @@
 //! Each statement is written once, with `$1` placeholders, and run on whichever database is configured; what differs
 //! stands in `dialect`. Every verb that writes goes through `tx`.
 
+mod changes;
 mod deployment;
 mod dialect;
 mod error;
+#[cfg(feature = "postgres")]
+mod listen;
+mod liveness;
 mod member;
 mod migrate;
 mod organization;
@@ -17,6 +21,8 @@ mod refresh;
 mod role;
 mod scope;
 mod session;
+mod session_generation;
+mod session_statistics;
 mod throttle;
 mod tx;
 mod upkeep;
@@ -46,6 +52,8 @@ pub struct SqlOptions {
     pub url: StoreUrl,
     /// A direct URL for migrations, where `url` goes through a pooler that breaks session locks.
     pub migrate_url: Option<StoreUrl>,
+    /// A direct URL for hearing of other nodes' changes (LISTEN), where `url` goes through a pooler.
+    pub direct_url: Option<StoreUrl>,
     /// The most connections held at a time.
     pub max_connections: u32,
     /// How long a caller waits for a connection, and for an answer, before it is told that the store is unavailable.
@@ -61,6 +69,7 @@ impl SqlOptions {
         Self {
             url: url.into(),
             migrate_url: None,
+            direct_url: None,
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             write_queue: 1024,
@@ -102,6 +111,8 @@ pub struct SqlStore {
     writer: sqlx::SqlitePool,
     #[cfg(feature = "postgres")]
     migrate_url: StoreUrl,
+    #[cfg(feature = "postgres")]
+    direct_url: StoreUrl,
     /// How long a caller waits for an answer.
     patience: Duration,
     /// How many dead connections one request may stumble over: as many as the pool can hold.
@@ -149,7 +160,12 @@ impl SqlStore {
             #[cfg(feature = "sqlite")]
             writer,
             #[cfg(feature = "postgres")]
-            migrate_url: options.migrate_url.clone().unwrap_or_else(|| options.url.clone()),
+            migrate_url: [&options.migrate_url, &options.direct_url]
+                .into_iter()
+                .find_map(Clone::clone)
+                .unwrap_or_else(|| options.url.clone()),
+            #[cfg(feature = "postgres")]
+            direct_url: options.direct_url.clone().unwrap_or_else(|| options.url.clone()),
             patience: options.acquire_timeout,
             retries: options.max_connections,
             #[cfg(feature = "postgres")]

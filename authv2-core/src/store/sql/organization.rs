@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
+    liveness::{live, not_ended, session_columns},
     pool::{execute, read_within, within},
     scope::Scope,
     tx::Tx,
@@ -51,26 +52,34 @@ const INSERT_STORE: &str = "INSERT INTO stores (store_id, org_id, slug, name, cr
     ON CONFLICT (org_id, slug) DO NOTHING
     RETURNING *";
 
-const ENTER: &str = "UPDATE sessions SET org_id = $3, store_id = $4
-    WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $5 AND idle_expires_at > $5
+/// Bears the present generation from then on: what was ended there before concerns it no more than a new one.
+const ENTER: &str = concat!(
+    "UPDATE sessions SET org_id = $3, store_id = $4, generation = (SELECT counter FROM session_generation)
+    WHERE session_id = $1 AND user_id = $2
       AND EXISTS (SELECT 1 FROM members WHERE org_id = $3 AND member_id = $2)
       AND ($4 IS NULL OR EXISTS (SELECT 1 FROM stores WHERE org_id = $3 AND store_id = $4))
-    RETURNING *";
+      AND ",
+    live!("$5"),
+    " RETURNING ",
+    session_columns!()
+);
 
-/// Leaves alone what has been dead for so long that only a purge still looks at it: the two would lock the same rows
-/// in different orders. What ended just now may be alive again once a late note of its use is written.
+/// Leaves alone what was ended with the organization's sessions, which would come back to life in none; and what has
+/// been dead for so long that only a purge still looks at it: the two would lock the same rows in different orders.
+/// What ran out just now may be alive again once a late note of its use is written.
 macro_rules! empty {
     ($whose:literal) => {
         concat!(
             "UPDATE sessions SET org_id = NULL, store_id = NULL
-            WHERE org_id = $1 AND revoked_at IS NULL AND expires_at >= $2 AND idle_expires_at >= $2",
+            WHERE org_id = $1 AND expires_at >= $2 AND idle_expires_at >= $2 AND ",
+            not_ended!(),
             $whose
         )
     };
 }
 
 const EMPTY: &str = empty!("");
-const EMPTY_OF_USER: &str = empty!(" AND user_id = $3");
+const EMPTY_OF_USER: &str = empty!(" AND user_id = $3 RETURNING session_id");
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] =
@@ -136,6 +145,7 @@ impl OrganizationStore for SqlStore {
                     Ok(revision) => revision,
                     Err(refused) => return Ok(refused),
                 };
+                tx.hold_floors().await?;
                 execute!(tx, sqlx::query(EMPTY).bind(organization).bind(act.at - KEEP_DEAD_SESSIONS))?;
                 execute!(tx, sqlx::query(DELETE).bind(organization))?;
                 tx.organization_changed(organization, revision, &act).await?;
@@ -188,6 +198,7 @@ impl OrganizationStore for SqlStore {
                 // Who is being removed from the organization at this moment has either left it by then, or is taken
                 // out of it with this session.
                 tx.lock_user(user).await?;
+                tx.hold_floors().await?;
                 let entered: Option<SessionRecord> = within!(tx, conn => sqlx::query_as(ENTER)
                     .bind(session)
                     .bind(user)
@@ -196,6 +207,7 @@ impl OrganizationStore for SqlStore {
                     .bind(act.at)
                     .fetch_optional(conn))?;
                 if entered.is_some() {
+                    tx.change(Change::SessionChanged { session, user }, act.at).await?;
                     tx.record(&act).await?;
                 }
                 Ok(entered)
@@ -273,7 +285,15 @@ impl Tx {
 
     /// Takes the sessions of a user out of an organization. Under the lock of the user's row.
     pub(super) async fn leave(&mut self, user: UserId, organization: OrgId, at: Timestamp) -> Result<(), StoreError> {
-        execute!(self, sqlx::query(EMPTY_OF_USER).bind(organization).bind(at - KEEP_DEAD_SESSIONS).bind(user))
-            .map(|_| ())
+        self.hold_floors().await?;
+        let left: Vec<(SessionId,)> = within!(self, conn => sqlx::query_as(EMPTY_OF_USER)
+            .bind(organization)
+            .bind(at - KEEP_DEAD_SESSIONS)
+            .bind(user)
+            .fetch_all(conn))?;
+        for (session,) in left {
+            self.change(Change::SessionChanged { session, user }, at).await?;
+        }
+        Ok(())
     }
 }

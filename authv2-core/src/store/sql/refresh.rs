@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
+    liveness::{live, not_ended, session_columns},
     pool::{execute, read, within},
     session::SessionAndUser,
     tx::Tx,
@@ -22,12 +23,16 @@ const INSERT: &str = "INSERT INTO refresh_tokens (hash, session_id, issued_at) V
 /// The token, whether its successor was used, its session and its user.
 macro_rules! presented {
     () => {
-        "SELECT token.consumed_at, token.salt, next.consumed_at AS successor_consumed_at, sessions.*, users.*
+        concat!(
+            "SELECT token.consumed_at, token.salt, next.consumed_at AS successor_consumed_at, ",
+            session_columns!(),
+            ", users.*
     FROM refresh_tokens token
     JOIN sessions ON sessions.session_id = token.session_id
     JOIN users ON users.id = sessions.user_id
     LEFT JOIN refresh_tokens next ON next.hash = token.successor
     WHERE token.hash = $1"
+        )
     };
 }
 
@@ -40,16 +45,23 @@ pub(super) const PRESENTED_AND_LOCKED: &str = concat!(presented!(), " FOR UPDATE
 const CONSUME: &str = "UPDATE refresh_tokens SET consumed_at = $2, salt = $3, successor = $4
     WHERE hash = $1 AND consumed_at IS NULL";
 
-const EXTEND: &str = "UPDATE sessions SET idle_expires_at = $2, last_seen_at = $3
-    WHERE session_id = $1 AND revoked_at IS NULL AND idle_expires_at < $2";
+const EXTEND: &str = concat!(
+    "UPDATE sessions SET idle_expires_at = $2, last_seen_at = $3
+    WHERE session_id = $1 AND idle_expires_at < $2 AND ",
+    live!("$3")
+);
 
 const REVOKE: &str =
-    "UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND revoked_at IS NULL RETURNING session_id";
+    concat!("UPDATE sessions SET revoked_at = $2 WHERE session_id = $1 AND ", not_ended!(), " RETURNING session_id");
 
-const BY_TOKEN: &str = "SELECT sessions.*, users.* FROM refresh_tokens token
+const BY_TOKEN: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    ", users.* FROM refresh_tokens token
     JOIN sessions ON sessions.session_id = token.session_id
     JOIN users ON users.id = sessions.user_id
-    WHERE token.hash = $1";
+    WHERE token.hash = $1"
+);
 
 #[derive(sqlx::FromRow)]
 struct Presented {
@@ -66,6 +78,10 @@ impl RefreshStore for SqlStore {
         let found: Option<SessionAndUser> = read!(self, pool =>
             sqlx::query_as(BY_TOKEN).bind(token.as_bytes().as_slice()).fetch_optional(pool))?;
         Ok(found.map(SessionAndUser::into_pair))
+    }
+
+    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError> {
+        self.write(move |tx| Box::pin(async move { tx.rotate(&rotation, act).await })).await
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
+    liveness::{live, session_columns},
     pool::{execute, read, within},
     tx::Tx,
 };
@@ -12,9 +13,9 @@ use crate::{
     changes::Change,
     clock::Timestamp,
     id::{SessionId, UserId},
-    secret::SecretHash,
     store::{
-        NewSession, Opened, OverLimit, Rotated, Rotation, SessionRecord, SessionStore, StoreError, Touch, UserRecord,
+        ContextChange, NewSession, Opened, OpenedRecord, OverLimit, SessionRecord, SessionStore, StoreError, Touch,
+        UserRecord,
     },
 };
 
@@ -39,53 +40,84 @@ const NOTE_SIGN_IN: &str = "UPDATE users
     WHERE id = $1 AND status = 'active' AND ($4 IS NULL OR password_hash = $4)
     RETURNING *";
 
-const COUNT_LIVE: &str = "SELECT count(*) FROM sessions
-    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2";
+const COUNT_LIVE: &str = concat!("SELECT count(*) FROM sessions WHERE user_id = $1 AND ", live!("$2"));
 
-const EVICT: &str = "UPDATE sessions SET revoked_at = $2 WHERE session_id IN (
+const EVICT: &str = concat!(
+    "UPDATE sessions SET revoked_at = $2 WHERE session_id IN (
         SELECT session_id FROM sessions
-        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
-        ORDER BY opened_at DESC, session_id DESC LIMIT 1000000 OFFSET $3)
-    RETURNING session_id";
+        WHERE user_id = $1 AND ",
+    live!("$2"),
+    " ORDER BY opened_at DESC, session_id DESC LIMIT 1000000 OFFSET $3)
+    RETURNING session_id"
+);
 
 const INSERT: &str = "INSERT INTO sessions
     (session_id, user_id, transport, cookie_hash, opened_at, auth_time, last_seen_at, expires_at, idle_expires_at, ip,
-     user_agent, amr, acr, org_id, store_id, risk)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+     user_agent, amr, acr, org_id, store_id, risk, device, generation)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+        (SELECT counter FROM session_generation))
+    RETURNING generation";
 
 const REMEMBER_NETWORK: &str = "INSERT INTO known_networks (user_id, network, last_login_at) VALUES ($1, $2, $3)
     ON CONFLICT (user_id, network) DO UPDATE SET last_login_at = excluded.last_login_at";
 
-const BY_ID: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE session_id = $1";
+const BY_ID: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    ", users.* FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.session_id = $1"
+);
 
-const BY_COOKIE: &str = "SELECT * FROM sessions JOIN users ON users.id = sessions.user_id WHERE cookie_hash = $1";
+const OF_USER: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    " FROM sessions WHERE user_id = $1 AND ",
+    live!("$2"),
+    " ORDER BY opened_at DESC, session_id DESC"
+);
 
-const OF_USER: &str = "SELECT * FROM sessions
-    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
-    ORDER BY opened_at DESC, session_id DESC";
+const REVOKE: &str = concat!(
+    "UPDATE sessions SET revoked_at = $3 WHERE session_id = $1 AND user_id = $2 AND ",
+    live!("$3"),
+    " RETURNING session_id"
+);
 
-const REVOKE: &str = "UPDATE sessions SET revoked_at = $3
-    WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
-    RETURNING session_id";
+const REVOKE_ALL: &str = concat!(
+    "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND ($3 IS NULL OR session_id <> $3) AND ",
+    live!("$2"),
+    " RETURNING session_id"
+);
 
-const REVOKE_ALL: &str = "UPDATE sessions SET revoked_at = $2
-    WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
-      AND ($3 IS NULL OR session_id <> $3)
-    RETURNING session_id";
+/// Once for each kind of change: what is noted already is not noted again.
+const NOTE_CONTEXT: &str = concat!(
+    "UPDATE sessions SET network_changed = (network_changed OR $3), device_changed = (device_changed OR $4),
+        risk = CASE WHEN risk = 'high' OR ((network_changed OR $3) AND (device_changed OR $4)) THEN 'high'
+            ELSE 'medium' END
+    WHERE session_id = $1 AND user_id = $2 AND (($3 AND NOT network_changed) OR ($4 AND NOT device_changed)) AND ",
+    live!("$5"),
+    " RETURNING ",
+    session_columns!()
+);
 
 macro_rules! touch {
     () => {
         "UPDATE sessions
         SET last_seen_at = CASE WHEN $2 > last_seen_at THEN $2 ELSE last_seen_at END,
             idle_expires_at = CASE WHEN $3 > idle_expires_at THEN $3 ELSE idle_expires_at END
-        WHERE revoked_at IS NULL AND expires_at > $2 AND idle_expires_at > $2 AND session_id = "
+        WHERE "
     };
 }
 
-pub(super) const TOUCH: &str = concat!(touch!(), "$1");
+pub(super) const TOUCH: &str = concat!(touch!(), live!("$2"), " AND session_id = $1");
 #[cfg(feature = "postgres")]
-pub(super) const TOUCH_IF_FREE: &str =
-    concat!(touch!(), "(SELECT session_id FROM sessions WHERE session_id = $1 FOR UPDATE SKIP LOCKED)");
+pub(super) const TOUCH_IF_FREE: &str = concat!(
+    touch!(),
+    live!("$2"),
+    " AND session_id = (SELECT session_id FROM sessions WHERE session_id = $1 FOR UPDATE SKIP LOCKED)"
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] =
+    &[COUNT_LIVE, EVICT, BY_ID, BY_COOKIE, OF_USER, REVOKE, REVOKE_ALL, NOTE_CONTEXT, TOUCH];
 
 #[async_trait]
 impl SessionStore for SqlStore {
@@ -95,12 +127,6 @@ impl SessionStore for SqlStore {
 
     async fn session(&self, id: SessionId) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
         let found: Option<SessionAndUser> = read!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool))?;
-        Ok(found.map(SessionAndUser::into_pair))
-    }
-
-    async fn session_by_cookie(&self, cookie: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
-        let found: Option<SessionAndUser> = read!(self, pool =>
-            sqlx::query_as(BY_COOKIE).bind(cookie.as_bytes().as_slice()).fetch_optional(pool))?;
         Ok(found.map(SessionAndUser::into_pair))
     }
 
@@ -139,8 +165,30 @@ impl SessionStore for SqlStore {
         .await
     }
 
-    async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError> {
-        self.write(move |tx| Box::pin(async move { tx.rotate(&rotation, act).await })).await
+    async fn note_context(
+        &self,
+        user: UserId,
+        session: SessionId,
+        change: ContextChange,
+        act: Act,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let noted: Option<SessionRecord> = within!(tx, conn => sqlx::query_as(NOTE_CONTEXT)
+                    .bind(session)
+                    .bind(user)
+                    .bind(change.network)
+                    .bind(change.device)
+                    .bind(act.at)
+                    .fetch_optional(conn))?;
+                if noted.is_some() {
+                    tx.change(Change::SessionChanged { session, user }, act.at).await?;
+                    tx.record(&act).await?;
+                }
+                Ok(noted)
+            })
+        })
+        .await
     }
 
     async fn touch_sessions(&self, touches: Vec<Touch>) -> Result<(), StoreError> {
@@ -176,13 +224,12 @@ impl Tx {
             self.abandon();
             return Ok(Opened::TooMany);
         }
-        execute!(
-            self,
-            sqlx::query(INSERT)
+        let (generation,): (i64,) = within!(self, conn =>
+            sqlx::query_as(INSERT)
                 .bind(session.id)
                 .bind(session.user_id)
                 .bind(session.transport.as_str())
-                .bind(new.cookie.as_ref().map(|hash| hash.as_bytes().as_slice()))
+                .bind(session.cookie_hash.as_deref())
                 .bind(session.created_at)
                 .bind(session.auth_time)
                 .bind(session.last_seen_at)
@@ -195,6 +242,8 @@ impl Tx {
                 .bind(session.organization)
                 .bind(session.store)
                 .bind(session.risk.as_str())
+                .bind(session.device.as_str())
+                .fetch_one(conn)
         )?;
         if let Some(refresh) = &new.refresh {
             self.insert_refresh(refresh, session.id, act.at).await?;
@@ -203,8 +252,11 @@ impl Tx {
             execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
         }
         self.clear_attempts(&new.clear).await?;
+        if new.rehashed.is_some() {
+            self.change(Change::UserChanged { user: user.id }, act.at).await?;
+        }
         self.record(act).await?;
-        Ok(Opened::New(user))
+        Ok(Opened::New(OpenedRecord { user, generation }))
     }
 
     /// Keeps the limit of live sessions, the new one counted in. `false` if the policy is to refuse.

@@ -9,10 +9,10 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     SqlStore, Writes,
+    changes::ChangeColumns,
     dialect::{Dialect, Texts},
     error,
     pool::{Conn, execute},
-    upkeep::ChangeColumns,
 };
 use crate::{
     audit::{Act, Actor},

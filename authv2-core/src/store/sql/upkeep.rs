@@ -8,10 +8,8 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    changes::Change,
     clock::Timestamp,
-    id::{MemberId, OrgId, SessionId, UserId},
-    store::{AuditRecord, ChangeRecord, PurgeBefore, StoreError, Upkeep},
+    store::{AuditRecord, PurgeBefore, StoreError, Upkeep},
 };
 
 /// One purge removes a bounded number of rows of a kind, which bounds how long it holds the writer. So the tokens of a
@@ -58,79 +56,11 @@ pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
 /// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
 #[cfg(feature = "postgres")]
 pub(super) const PURGE_FREE_COUNTERS: &str = purge_counters!(" FOR UPDATE SKIP LOCKED");
-const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)";
-
-const CHANGES_AFTER: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
-    WHERE seq > $1 ORDER BY seq LIMIT $2";
-
-/// Served by an index of its own: other changes are many.
-const TENANCY_CHANGES: &str = "SELECT seq, at, kind, user_id, session_id, org_id, member_id, revision FROM changes
-    WHERE at >= $1 AND org_id IS NOT NULL ORDER BY at";
+const PURGE_SAMPLES: &str = "DELETE FROM session_samples WHERE minute IN
+    (SELECT minute FROM session_samples WHERE minute < $1 / 60000000 LIMIT 1000)";
 
 const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
-
-/// A change spread over the columns of its row.
-#[derive(Default, sqlx::FromRow)]
-pub(super) struct ChangeColumns {
-    pub(super) kind: String,
-    pub(super) user_id: Option<UserId>,
-    pub(super) session_id: Option<SessionId>,
-    pub(super) org_id: Option<OrgId>,
-    pub(super) member_id: Option<MemberId>,
-    pub(super) revision: Option<i64>,
-}
-
-impl From<Change> for ChangeColumns {
-    fn from(change: Change) -> Self {
-        let of_kind = |kind: &str| Self { kind: kind.to_owned(), ..Self::default() };
-        match change {
-            Change::SessionRevoked { session, user } => {
-                Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_revoked") }
-            }
-            Change::UserChanged { user } => Self { user_id: Some(user), ..of_kind("user_changed") },
-            Change::SigningKeysChanged => of_kind("signing_keys_changed"),
-            Change::OrganizationChanged { organization, revision } => {
-                Self { org_id: Some(organization), revision: Some(revision), ..of_kind("organization_changed") }
-            }
-            Change::MemberChanged { organization, member, revision } => Self {
-                org_id: Some(organization),
-                member_id: Some(member),
-                revision: Some(revision),
-                ..of_kind("member_changed")
-            },
-        }
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct ChangeRow {
-    seq: i64,
-    at: Timestamp,
-    #[sqlx(flatten)]
-    columns: ChangeColumns,
-}
-
-impl TryFrom<ChangeRow> for ChangeRecord {
-    type Error = StoreError;
-
-    fn try_from(row: ChangeRow) -> Result<Self, StoreError> {
-        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = row.columns;
-        let change = match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
-            ("session_revoked", Some(user), Some(session), ..) => Change::SessionRevoked { session, user },
-            ("user_changed", Some(user), ..) => Change::UserChanged { user },
-            ("signing_keys_changed", ..) => Change::SigningKeysChanged,
-            ("organization_changed", _, _, Some(organization), _, Some(revision)) => {
-                Change::OrganizationChanged { organization, revision }
-            }
-            ("member_changed", _, _, Some(organization), Some(member), Some(revision)) => {
-                Change::MemberChanged { organization, member, revision }
-            }
-            _ => return Err(StoreError::corrupt("a change that cannot be read")),
-        };
-        Ok(Self { seq: row.seq, at: row.at, change })
-    }
-}
 
 #[async_trait]
 impl Upkeep for SqlStore {
@@ -164,25 +94,15 @@ impl Upkeep for SqlStore {
                 for (sql, before) in [
                     (PURGE_NETWORKS, before.networks),
                     (tx.texts().purge_counters, before.counters),
-                    (PURGE_CHANGES, before.changes),
+                    (PURGE_SAMPLES, before.samples),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }
+                gone += tx.trim_changes(before.changes).await?;
                 Ok(gone)
             })
         })
         .await
-    }
-
-    async fn changes_after(&self, position: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError> {
-        let rows: Vec<ChangeRow> = read!(self, pool =>
-            sqlx::query_as(CHANGES_AFTER).bind(position).bind(i64::from(limit)).fetch_all(pool))?;
-        rows.into_iter().map(ChangeRecord::try_from).collect()
-    }
-
-    async fn tenancy_changes(&self, since: Timestamp) -> Result<Vec<Change>, StoreError> {
-        let rows: Vec<ChangeRow> = read!(self, pool => sqlx::query_as(TENANCY_CHANGES).bind(since).fetch_all(pool))?;
-        rows.into_iter().map(|row| ChangeRecord::try_from(row).map(|record| record.change)).collect()
     }
 
     async fn recent_audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {

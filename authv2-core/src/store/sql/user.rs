@@ -69,6 +69,7 @@ impl UserStore for SqlStore {
                     .bind(expected)
                     .fetch_optional(conn))?;
                 let Some(user) = updated else { return tx.why_not(id).await };
+                tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(user))
             })

@@ -42,7 +42,7 @@ impl Queue {
     /// Puts a job into the queue. A full queue sheds it at once.
     pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         self.0.try_send(Message::Job(job)).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::unavailable("the write queue is full"),
+            mpsc::error::TrySendError::Full(_) => StoreError::shed("the write queue is full"),
             mpsc::error::TrySendError::Closed(_) => StoreError::unavailable("the writer has stopped"),
         })
     }

@@ -8,8 +8,8 @@ use crate::{
     id::{MemberId, OrgId, RequestUuid, RoleId, SessionId, StoreId, UserId},
     secret::SecretHash,
     store::{
-        Assignment, Bucket, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit, Redacted,
-        Risk, Rotation, SessionRecord, Transport,
+        Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit,
+        Redacted, Risk, Rotation, SessionRecord, Transport,
     },
 };
 
@@ -82,6 +82,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         id: SessionId::new(),
         user_id: user,
         transport: Transport::Bearer,
+        cookie_hash: None,
         created_at: at,
         auth_time: at,
         last_seen_at: at,
@@ -95,10 +96,13 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         store: None,
         risk: Risk::Low,
         revoked_at: None,
+        generation: 0,
+        device: DeviceKind::Other,
+        network_changed: false,
+        device_changed: false,
     };
     NewSession {
         record,
-        cookie: None,
         refresh: Some(new_token()),
         max_per_user: 1_000,
         over_limit: OverLimit::EvictOldest,

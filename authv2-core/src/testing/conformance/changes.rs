@@ -10,13 +10,16 @@ use super::{
 use crate::{
     changes::Change,
     id::{SessionId, UserId},
-    store::{NewSession, OverLimit, Updated, UserStatus},
+    store::{Followed, NewSession, OverLimit, Position, PurgeBefore, Updated, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["changes":
     holds_what_the_verbs_published_in_order,
     holds_nothing_for_verbs_that_changed_nothing,
     is_read_in_portions_from_a_position,
+    is_followed_from_where_one_begins,
+    tells_what_was_trimmed_away,
+    remembers_what_happened_lately,
 ];
 
 async fn holds_what_the_verbs_published_in_order(world: World) {
@@ -95,4 +98,65 @@ async fn is_read_in_portions_from_a_position(world: World) {
     }
     assert_eq!(read, rows);
     assert_eq!(world.store().changes_after(i64::MAX, 4).await.unwrap(), []);
+}
+
+/// What is new since `position`, which moves on.
+async fn news(world: &World, position: &mut Position) -> Vec<Change> {
+    match world.store().follow(Some(position)).await.unwrap() {
+        Followed::Changes { changes, position: next } => {
+            *position = next;
+            changes.into_iter().map(|record| record.change).collect()
+        }
+        Followed::Lost { .. } => panic!("nothing was lost"),
+    }
+}
+
+async fn here(world: &World) -> Position {
+    match world.store().follow(None).await.unwrap() {
+        Followed::Changes { changes, position } if changes.is_empty() => position,
+        other => panic!("a beginning knows nothing: {other:?}"),
+    }
+}
+
+async fn is_followed_from_where_one_begins(world: World) {
+    let user = world.user("ada").await.id;
+    let (before, after, last) =
+        (world.sign_in(user, at(0)).await.id, world.sign_in(user, at(1)).await.id, world.sign_in(user, at(2)).await.id);
+    assert!(world.store().revoke_session(user, before, act("session.revoked", at(3))).await.unwrap());
+    let mut position = here(&world).await;
+    assert_eq!(news(&world, &mut position).await, []);
+    for session in [after, last] {
+        assert!(world.store().revoke_session(user, session, act("session.revoked", at(4))).await.unwrap());
+    }
+    assert_eq!(news(&world, &mut position).await, [revoked(after, user), revoked(last, user)]);
+    assert_eq!(news(&world, &mut position).await, [], "each once");
+}
+
+async fn tells_what_was_trimmed_away(world: World) {
+    let user = world.user("ada").await.id;
+    let sessions = [world.sign_in(user, at(0)).await.id, world.sign_in(user, at(1)).await.id];
+    let old = here(&world).await;
+    assert!(world.store().revoke_session(user, sessions[0], act("session.revoked", at(2))).await.unwrap());
+    let mut current = here(&world).await;
+    let nothing = at(0);
+    let before =
+        PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: at(3), samples: nothing };
+    while world.store().purge(before).await.unwrap() > 0 {}
+    let Followed::Lost { mut position } = world.store().follow(Some(&old)).await.unwrap() else {
+        panic!("what was removed is missing")
+    };
+    assert!(world.store().revoke_session(user, sessions[1], act("session.revoked", at(4))).await.unwrap());
+    for position in [&mut position, &mut current] {
+        assert_eq!(news(&world, position).await, [revoked(sessions[1], user)], "the others go on");
+    }
+}
+
+async fn remembers_what_happened_lately(world: World) {
+    let user = world.user("ada").await.id;
+    let sessions = [world.sign_in(user, at(0)).await.id, world.sign_in(user, at(1)).await.id];
+    for (session, second) in sessions.into_iter().zip([10, 20]) {
+        assert!(world.store().revoke_session(user, session, act("session.revoked", at(second))).await.unwrap());
+    }
+    let recent = world.store().recent_changes(at(15)).await.unwrap().unwrap();
+    assert!(recent.contains(&revoked(sessions[1], user)) && !recent.contains(&revoked(sessions[0], user)));
 }

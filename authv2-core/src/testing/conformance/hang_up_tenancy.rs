@@ -25,6 +25,7 @@ pub(super) const REPEATABLE: &[(&str, Prepare)] = &[
     ("enter", |world, round| Box::pin(enter(world, round))),
     ("add_member", |world, round| Box::pin(add_member(world, round))),
     ("assign_roles", |world, round| Box::pin(assign_roles(world, round))),
+    ("revoke_generation", |world, round| Box::pin(revoke_generation(world, round))),
     ("remove_member", |world, round| Box::pin(remove_member(world, round))),
     ("delete_user of a member", |world, round| Box::pin(delete_member(world, round))),
     ("put_role", |world, round| Box::pin(put_role(world, round))),
@@ -117,9 +118,29 @@ async fn enter(world: World, round: usize) -> Trial {
     let verb = async move {
         store.enter(owner, session, Tenant { organization, store: None }, act).await.unwrap();
     };
-    trial(&world, Some(told), vec![], verb, move |store| async move {
+    let changes = vec![Change::SessionChanged { session, user: owner }];
+    trial(&world, Some(told), changes, verb, move |store| async move {
         let now = store.session(session).await.unwrap().unwrap().0;
         vec![("session", now.organization == Some(organization))]
+    })
+}
+
+async fn revoke_generation(world: World, round: usize) -> Trial {
+    let ((of, _), told) = (fresh(&world, "generation", round).await, act("session.revoked_organization", at(2)));
+    let (session, store, act) = (world.sign_in(of.owner, at(1)).await.id, world.store().clone(), told.clone());
+    let tenant = Tenant { organization: of.id, store: None };
+    let inside = store.enter(of.owner, session, tenant, super::act::act("session.switched", at(1))).await.unwrap();
+    let (organization, generation) = (of.id, inside.unwrap().generation + 1);
+    let verb = async move {
+        store.revoke_generation(Some(organization), act).await.unwrap();
+    };
+    let change = Change::SessionsRevoked { organization: Some(organization), generation };
+    trial(&world, Some(told), vec![change], verb, move |store| async move {
+        let floors = store.session_floors().await.unwrap();
+        vec![
+            ("floor", floors.of(Some(organization)) == generation),
+            ("session", store.session(session).await.unwrap().unwrap().0.revoked_at == Some(at(2))),
+        ]
     })
 }
 
@@ -161,7 +182,8 @@ async fn remove_member(world: World, round: usize) -> Trial {
     let verb = async move {
         store.remove_member(seen, owner.into(), act).await.unwrap();
     };
-    trial(&world, Some(told), vec![member_changed(of.id, owner, revision)], verb, move |store| async move {
+    let changes = vec![Change::SessionChanged { session, user: owner }, member_changed(of.id, owner, revision)];
+    trial(&world, Some(told), changes, verb, move |store| async move {
         let now = store.organization(&OrganizationName::Id(of.id)).await.unwrap().unwrap();
         vec![
             ("member", store.access(of.id, owner.into()).await.unwrap().is_none()),

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     audit::Act,
     changes::Change,
-    store::{BucketRule, NewUser, OverLimit, ProfileChange, SharedStore, SignInQuery, Touch, UserRecord, UserStatus},
+    store::{
+        BucketRule, ContextChange, NewUser, OverLimit, ProfileChange, Risk, SharedStore, SignInQuery, Touch,
+        UserRecord, UserStatus,
+    },
 };
 
 /// Verbs that can be performed any number of times on one store.
@@ -27,6 +30,7 @@ pub(super) const REPEATABLE: &[(&str, Prepare)] = &[
     ("rotate_refresh", |world, round| Box::pin(rotate_refresh(world, round))),
     ("rotate_refresh of a stolen token", |world, round| Box::pin(rotate_stolen(world, round))),
     ("touch_sessions", |world, round| Box::pin(touch_sessions(world, round))),
+    ("note_context", |world, round| Box::pin(note_context(world, round))),
     ("count_failure", |world, round| Box::pin(count_failure(world, round))),
 ];
 
@@ -79,7 +83,7 @@ async fn update_profile(world: World, round: usize) -> Trial {
         let change = ProfileChange { display_name: Some(Some("changed".to_owned())) };
         store.update_profile(user.id, change, Some(user.version), act).await.unwrap();
     };
-    trial(&world, Some(told), vec![], verb, move |store| async move {
+    trial(&world, Some(told), vec![Change::UserChanged { user: user.id }], verb, move |store| async move {
         let now = store.user(user.id).await.unwrap().unwrap();
         vec![("name", now.display_name.as_deref() == Some("changed")), ("version", now.version > user.version)]
     })
@@ -234,6 +238,19 @@ async fn touch_sessions(world: World, round: usize) -> Trial {
             rows.push(("idle deadline", now.idle_expires_at == at(2 * DAY)));
         }
         rows
+    })
+}
+
+async fn note_context(world: World, round: usize) -> Trial {
+    let user = fresh_user(&world, "context", round).await.id;
+    let (session, told) = (world.sign_in(user, at(0)).await.id, act("session.context_changed", at(1)));
+    let (store, act) = (world.store().clone(), told.clone());
+    let verb = async move {
+        store.note_context(user, session, ContextChange { network: true, device: false }, act).await.unwrap();
+    };
+    trial(&world, Some(told), vec![Change::SessionChanged { session, user }], verb, move |store| async move {
+        let now = store.session(session).await.unwrap().unwrap().0;
+        vec![("mark", now.network_changed), ("risk", now.risk == Risk::Medium)]
     })
 }
 

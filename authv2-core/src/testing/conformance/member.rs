@@ -285,7 +285,7 @@ async fn leaves_with_its_roles_and_its_sessions(world: World) {
     let removed = world.store().remove_member(before, user.into(), told.clone()).await.unwrap();
     let (revision, ()) = written(removed);
     let change = Change::MemberChanged { organization: acme.id, member: user.into(), revision };
-    assert_eq!(world.news(), [change]);
+    assert_eq!(world.news(), [Change::SessionChanged { session: inside.id, user }, change]);
     assert!(revision > before.revision);
     world.expect_entry(&told, "success").await;
     assert_eq!(acme.member(user).await, None);

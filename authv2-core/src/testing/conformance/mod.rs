@@ -30,8 +30,10 @@ mod account;
 mod act;
 mod audit;
 mod changes;
+mod context;
 mod departure;
 mod deployment;
+mod generation;
 mod hang_up;
 mod hang_up_tenancy;
 mod hang_up_verbs;
@@ -46,6 +48,7 @@ mod refresh;
 mod refresh_model;
 mod role;
 mod session;
+mod session_statistics;
 mod sign_in;
 #[cfg(all(test, feature = "sqlite"))]
 mod sqlite;
@@ -136,12 +139,15 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 22] = [
+    let rooms: [&[Case]; 25] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
         limits::CASES,
         session::CASES,
+        generation::CASES,
+        context::CASES,
+        session_statistics::CASES,
         refresh::CASES,
         refresh_model::CASES,
         races::CASES,

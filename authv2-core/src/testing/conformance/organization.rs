@@ -207,9 +207,11 @@ async fn takes_a_session_in_and_into_another(world: World) {
     ];
     for tenant in tenants {
         let told = act("session.switched", at(2)).on(session.id);
+        world.news();
         let entered = world.store().enter(user, session.id, tenant, told.clone()).await.unwrap().unwrap();
         let expected =
             SessionRecord { organization: Some(tenant.organization), store: tenant.store, ..session.record.clone() };
+        assert_eq!(world.news(), [Change::SessionChanged { session: session.id, user }]);
         assert_eq!(entered, expected);
         assert_eq!(world.session(session.id).await, expected);
         world.expect_entry(&told, "success").await;

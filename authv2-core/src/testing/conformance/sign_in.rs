@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) const CASES: &[Case] = room!["sign_in":
     stores_the_session_as_given,
-    finds_a_session_by_its_cookie,
+    keeps_the_hash_of_a_cookie,
     answers_with_the_user_as_it_is_now,
     replaces_the_hash_by_the_one_under_present_parameters,
     is_void_once_the_verified_password_was_replaced,
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = room!["sign_in":
 
 fn opened(answer: Opened) -> crate::store::UserRecord {
     match answer {
-        Opened::New(user) => user,
+        Opened::New(opened) => opened.user,
         other => panic!("the session must open, not {other:?}"),
     }
 }
@@ -58,20 +58,19 @@ async fn stores_the_session_as_given(world: World) {
     assert_eq!(world.store().session_by_refresh(new_token()).await.unwrap(), None);
 }
 
-async fn finds_a_session_by_its_cookie(world: World) {
+async fn keeps_the_hash_of_a_cookie(world: World) {
     let user = world.user("ada").await;
     let cookie = new_token();
     let mut session = new_session(user.id, at(1));
     session.record.transport = Transport::Cookie;
-    (session.cookie, session.refresh) = (Some(cookie), None);
+    (session.record.cookie_hash, session.refresh) = (Some(cookie.as_bytes().to_vec()), None);
     let login = act("session.login", at(1));
     let owner = opened(world.store().open_session(session.clone(), login).await.unwrap());
-    assert_eq!(world.store().session_by_cookie(cookie).await.unwrap(), Some((session.record.clone(), owner)));
-    assert_eq!(world.store().session_by_cookie(new_token()).await.unwrap(), None);
+    assert_eq!(world.store().session(session.record.id).await.unwrap(), Some((session.record.clone(), owner)));
     assert_eq!(world.store().session_by_refresh(cookie).await.unwrap(), None, "a cookie is no refresh token");
 
     assert!(world.store().revoke_session(user.id, session.record.id, act("session.revoked", at(2))).await.unwrap());
-    let (dead, _) = world.store().session_by_cookie(cookie).await.unwrap().expect("dead sessions are found too");
+    let (dead, _) = world.store().session(session.record.id).await.unwrap().expect("dead sessions are found too");
     assert_eq!(dead.revoked_at, Some(at(2)));
 }
 

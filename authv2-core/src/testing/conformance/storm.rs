@@ -163,8 +163,13 @@ impl Sea {
                 store.set_status(user, status, None, told).await.map(|_| ())
             }
             (9, _) => {
-                let before =
-                    PurgeBefore { sessions: at(second), networks: at(second), counters: at(second), changes: at(0) };
+                let before = PurgeBefore {
+                    sessions: at(second),
+                    networks: at(second),
+                    counters: at(second),
+                    changes: at(0),
+                    samples: at(0),
+                };
                 store.purge(before).await.map(|_| ())
             }
             _ => {

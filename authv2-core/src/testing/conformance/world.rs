@@ -21,7 +21,10 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, UserId},
     secret::SecretHash,
-    store::{AuditRecord, ChangeRecord, Created, NewSession, Opened, SessionRecord, SharedStore, Updated, UserRecord},
+    store::{
+        AuditRecord, ChangeRecord, Created, NewSession, Opened, OpenedRecord, SessionRecord, SharedStore, Updated,
+        UserRecord,
+    },
 };
 
 /// More rows than any case writes.
@@ -140,8 +143,11 @@ impl World {
     /// Opens `session`, which carries a refresh token, at the moment it was made for.
     pub(super) async fn open(&self, session: NewSession) -> SignedIn {
         let opened = self.store().open_session(session.clone(), act("session.login", session.record.created_at));
-        assert!(matches!(opened.await.unwrap(), Opened::New(_)), "the session must open");
-        SignedIn { id: session.record.id, refresh: session.refresh.unwrap(), record: session.record }
+        let Opened::New(OpenedRecord { generation, .. }) = opened.await.unwrap() else {
+            panic!("the session must open");
+        };
+        let record = SessionRecord { generation, ..session.record };
+        SignedIn { id: record.id, refresh: session.refresh.unwrap(), record }
     }
 
     /// The session, which must be stored.

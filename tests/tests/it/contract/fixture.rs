@@ -60,6 +60,15 @@ impl Store {
     }
 }
 
+/// Waits until another node has heard of a change: far longer than it should take.
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed().as_secs() < 5, "it has not come to hold");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// A deployment on SQLite.
 pub(crate) async fn start(settings: Settings) -> Deployment {
     Store::Sqlite.deploy(settings).await

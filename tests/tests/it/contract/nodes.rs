@@ -36,7 +36,7 @@ async fn a_restart_forgets_nothing_and_revives_nothing(store: Store) {
 }
 
 #[tokio::test]
-async fn what_one_node_grants_or_ends_holds_on_the_other_at_the_next_request() {
+async fn what_one_node_grants_or_ends_holds_on_the_other() {
     let database = Postgres::shared().fresh_database().await.unwrap();
     let node = || quick().store(database.url()).start().unwrap();
     let (one, two) = (node(), node());
@@ -50,6 +50,8 @@ async fn what_one_node_grants_or_ends_holds_on_the_other_at_the_next_request() {
     }
     assert_eq!(get(one, "/.well-known/jwks.json", "").await.json, get(two, "/.well-known/jwks.json", "").await.json);
     assert_eq!(post(one, "/auth/logout", &second.access, json!({})).await.status, 204);
+    assert!(!is_live(one, &second.access).await, "at once where it was said");
+    eventually(async || !is_live(two, &second.access).await).await;
     assert_problem(&get(two, "/private", &second.access).await, 401, "invalid_token");
     assert_problem(&refresh(two, &second.refresh).await, 401, "invalid_refresh_token");
 

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     store::{
         Assignment, AtRevision, Created, Named, NewMember, NewOrganization, NewRole, NewUser, OrganizationName,
         Revised, SharedStore, StoreError,
+        shared::SharedCache,
         sql::{SqlOptions, SqlStore},
     },
     testing::counting::{Counter, Intercepted, Interceptor},
@@ -71,24 +71,25 @@ impl Probe {
     }
 }
 
-#[async_trait]
 impl Interceptor for Probe {
-    async fn before(&self, verb: &'static str) -> Result<(), StoreError> {
-        self.counter.before(verb).await?;
+    async fn around<T: Send>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.counter.around(verb, async { Ok(()) }).await?;
         // A failure takes its time, so that others come to wait for the same answer.
         if *self.refused.lock().unwrap() == Some(verb) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Err(StoreError::unavailable("the test says so"));
         }
-        Ok(())
-    }
-
-    async fn after(&self, verb: &'static str) {
+        let answer = call.await;
         let gate = self.held.lock().unwrap().take_if(|(held, _)| *held == verb).map(|(_, gate)| gate);
         if let Some(gate) = gate {
             gate.arrived.add_permits(1);
             gate.open.acquire().await.unwrap().forget();
         }
+        answer
     }
 }
 
@@ -117,7 +118,8 @@ impl World {
         let clock = Arc::new(FakeClock::at(Timestamp::from_seconds(1_700_000_000)));
         let probe = Arc::new(Probe::default());
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&probe)));
-        let node = PermissionService::new(watched, &feed, Arc::clone(&clock) as _, config, &[7; 32]);
+        let node =
+            PermissionService::new(watched, SharedCache::none(), &feed, Arc::clone(&clock) as _, config, &[7; 32]);
         let organization = OrgId::new();
         let mut world = Self { store, feed, clock, probe, node, organization, owner: MemberId::new() };
         world.owner = world.user("owner").await;
@@ -130,7 +132,7 @@ impl World {
         let feed = Feed::new();
         let clock = Arc::clone(&self.clock) as _;
         let store = Arc::clone(&self.store);
-        (PermissionService::new(store, &feed, clock, PermissionConfig::default(), &[7; 32]), feed)
+        (PermissionService::new(store, SharedCache::none(), &feed, clock, PermissionConfig::default(), &[7; 32]), feed)
     }
 
     async fn found(&self) {

@@ -1,0 +1,80 @@
+//! What becomes of a session that is used from elsewhere than it was opened.
+
+use std::sync::Arc;
+
+use super::{LiveSession, SessionError, SessionService, service::Inner};
+use crate::{
+    audit::{Act, Actor, Origin, Outcome},
+    config::{OnChange, SessionConfig},
+    store::{ContextChange, SessionRecord},
+};
+
+/// What may be done with a session, after a look at where it is used from.
+#[derive(Debug)]
+pub(crate) enum Watched {
+    /// What the user may do; the session as it is now.
+    Good(Arc<LiveSession>),
+    /// Nothing but ending it, until the user has proved again who it is.
+    StepUp(Arc<LiveSession>),
+    /// Nothing: it has ended.
+    Ended,
+}
+
+impl SessionService {
+    /// Compares a request with the opening of its live session, and does what the settings say of a difference: at
+    /// most one write for each session and kind of change, however many requests come with it.
+    ///
+    /// # Errors
+    /// The store's: what was to be noted is noted with the next request.
+    pub(crate) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched, SessionError> {
+        let Inner { store, clock, config, .. } = &*self.0;
+        let session = live.session();
+        let change = live
+            .opened()
+            .changed_by(session, origin.ip, origin.user_agent.as_deref())
+            .and_then(|change| config.worth_noting(change, session));
+        let Some(change) = change else { return Ok(config.judge(live)) };
+        let (id, user) = (session.id, session.user_id);
+        let act = Act::new("session.context_changed", Actor::User(user), clock.now(), origin).on(id);
+        if config.revokes(change) {
+            store.revoke_session(user, id, act.ended(Outcome::Denied, name(change))).await?;
+            return Ok(Watched::Ended);
+        }
+        let act = Act { reason: Some(name(change).into()), ..act };
+        store.note_context(user, id, change, act).await?;
+        // What was written, here or by a request beside this one, has made it be forgotten: it is read anew.
+        Ok(self.live(id).await?.map_or(Watched::Ended, |live| config.judge(live)))
+    }
+}
+
+impl SessionConfig {
+    /// What of a change is neither ignored nor noted already.
+    fn worth_noting(&self, change: ContextChange, session: &SessionRecord) -> Option<ContextChange> {
+        let new = ContextChange {
+            network: change.network && !session.network_changed && self.on_network_change != OnChange::Ignore,
+            device: change.device && !session.device_changed && self.on_device_change != OnChange::Ignore,
+        };
+        (new.network || new.device).then_some(new)
+    }
+
+    fn revokes(&self, change: ContextChange) -> bool {
+        (change.network && self.on_network_change == OnChange::Revoke)
+            || (change.device && self.on_device_change == OnChange::Revoke)
+    }
+
+    fn judge(&self, live: Arc<LiveSession>) -> Watched {
+        let SessionRecord { network_changed, device_changed, .. } = *live.session();
+        let step_up = (network_changed && self.on_network_change == OnChange::StepUp)
+            || (device_changed && self.on_device_change == OnChange::StepUp);
+        if step_up { Watched::StepUp(live) } else { Watched::Good(live) }
+    }
+}
+
+/// The change as the audit trail has it.
+fn name(change: ContextChange) -> &'static str {
+    match (change.network, change.device) {
+        (true, true) => "network_and_device",
+        (true, false) => "network",
+        (false, _) => "device",
+    }
+}

@@ -1,0 +1,151 @@
+//! A store whose calls all pass through one place.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::*;
+
+/// What happens around each call of a store.
+pub trait Interceptor: Send + Sync + std::fmt::Debug {
+    /// Makes the call, or does not; `verb` is the name of the method.
+    fn around<T: Send>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+}
+
+/// A store whose calls go through an [`Interceptor`].
+#[derive(Debug)]
+pub struct Intercepted<I> {
+    store: SharedStore,
+    interceptor: Arc<I>,
+}
+
+impl<I: Interceptor> Intercepted<I> {
+    /// `store` behind `interceptor`.
+    #[must_use]
+    pub fn new(store: SharedStore, interceptor: Arc<I>) -> Self {
+        Self { store, interceptor }
+    }
+}
+
+/// Passes every verb on. Each trait's verbs stand here once more, without `Result` and `StoreError`.
+macro_rules! pass_on {
+    ($($trait:ident {
+        $($verb:ident($($name:ident: $type:ty),*) -> $answer:ty;)+
+        $(+ $($more:item)+)?
+    })+) => {$(
+        #[async_trait]
+        impl<I: Interceptor> $trait for Intercepted<I> {
+            $(async fn $verb(&self, $($name: $type),*) -> Result<$answer, StoreError> {
+                self.interceptor.around(stringify!($verb), self.store.$verb($($name),*)).await
+            })+
+            $($($more)+)?
+        }
+    )+};
+}
+
+pass_on! {
+    UserStore {
+        create_user(user: NewUser, act: Act) -> Created;
+        user(id: UserId) -> Option<UserRecord>;
+        user_by_email(email_key: &str) -> Option<UserRecord>;
+        update_profile(id: UserId, profile: ProfileChange, expected: Option<i64>, act: Act) -> Updated<UserRecord>;
+        change_password(
+            id: UserId,
+            current: Option<String>,
+            new: String,
+            keep: Option<SessionId>,
+            act: Act
+        ) -> Updated<()>;
+        set_status(id: UserId, status: UserStatus, expected: Option<i64>, act: Act) -> Updated<UserRecord>;
+        delete_user(id: UserId, memberships: Vec<AtRevision>, act: Act) -> Updated<()>;
+        user_by_external_id(external_id: &str) -> Option<UserRecord>;
+    }
+    SessionStore {
+        open_session(session: NewSession, act: Act) -> Opened;
+        session(id: SessionId) -> Option<(SessionRecord, UserRecord)>;
+        sessions_of(user: UserId, now: Timestamp) -> Vec<SessionRecord>;
+        revoke_session(user: UserId, session: SessionId, act: Act) -> bool;
+        revoke_sessions(user: UserId, keep: Option<SessionId>, act: Act) -> u64;
+        note_context(user: UserId, session: SessionId, change: ContextChange, act: Act) -> Option<SessionRecord>;
+        touch_sessions(touches: Vec<Touch>) -> ();
+    }
+    RefreshStore {
+        session_by_refresh(token: SecretHash) -> Option<(SessionRecord, UserRecord)>;
+        rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
+    }
+    GenerationStore {
+        session_floors() -> Floors;
+        revoke_generation(organization: Option<OrgId>, act: Act) -> Option<i64>;
+    }
+    SessionStatisticsStore {
+        live_sessions(now: Timestamp) -> Vec<LiveSessions>;
+        median_session(since: Timestamp, until: Timestamp) -> Option<Duration>;
+        claim_session_sample(minute: i64) -> bool;
+        note_session_sample(minute: i64, active: i64) -> ();
+        last_session_sample() -> Option<i64>;
+        session_peaks(since_minute: i64, width: u32) -> Vec<SessionPeak>;
+    }
+    OrganizationStore {
+        create_organization(new: NewOrganization, act: Act) -> Named<OrganizationRecord>;
+        organization(name: &OrganizationName) -> Option<OrganizationRecord>;
+        organizations_of(user: UserId) -> Vec<OrganizationRecord>;
+        update_organization(organization: OrgId, change: OrganizationChange, act: Act) -> Option<OrganizationRecord>;
+        delete_organization(at: AtRevision, act: Act) -> Revised<()>;
+        create_store(organization: OrgId, new: NewStore, act: Act) -> Named<StoreRecord>;
+        enter(user: UserId, session: SessionId, tenant: Tenant, act: Act) -> Option<SessionRecord>;
+    }
+    MemberStore {
+        member(organization: OrgId, member: MemberId) -> Option<MemberRecord>;
+        members(organization: OrgId, page: MemberPage) -> Vec<MemberRecord>;
+        access(organization: OrgId, member: MemberId) -> Option<AccessRecord>;
+        holders(organization: OrgId, role: RoleId) -> Vec<Holder>;
+        add_member(at: AtRevision, new: NewMember, act: Act) -> Revised<Joined>;
+        assign_roles(at: AtRevision, member: MemberId, roles: Vec<Assignment>, act: Act) -> Revised<MemberRecord>;
+        remove_member(at: AtRevision, member: MemberId, act: Act) -> Revised<()>;
+    }
+    RoleStore {
+        role_book(organization: OrgId) -> Option<RoleBook>;
+        put_role(at: AtRevision, role: NewRole, act: Act) -> Revised<RoleRecord>;
+        delete_role(at: AtRevision, role: RoleId, act: Act) -> Revised<RoleDeletion>;
+        put_resource_type(at: AtRevision, resource_type: ResourceTypeRecord, act: Act) -> Revised<()>;
+    }
+    UsageStore {
+        add_usage(usage: Usage, denials: Vec<Act>) -> ();
+        decision_counts(organization: OrgId, since_day: i64) -> Vec<DecisionCount>;
+        held_roles(organization: OrgId) -> Vec<RoleId>;
+        idle_members(organization: OrgId, before: Timestamp, limit: u32) -> Vec<IdleMember>;
+    }
+    ThrottleStore {
+        sign_in_facts(query: SignInQuery) -> SignInFacts;
+        attempts(buckets: &[Bucket]) -> Vec<Attempts>;
+        count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
+    }
+    DeploymentStore {
+        keep_value(name: &'static str, value: String) -> String;
+        signing_keys() -> Vec<SigningKeyRecord>;
+        found_signing_keys(key: SigningKeyRecord, act: Act) -> Vec<SigningKeyRecord>;
+        has_admin() -> bool;
+        found_admin(user: NewUser, act: Act) -> Created;
+    }
+    ChangeStore {
+        follow(position: Option<&Position>) -> Followed;
+        recent_changes(since: Timestamp) -> Option<Vec<Change>>;
+        announce() -> ();
+        announcements() -> Option<Announcements>;
+        changes_after(seq: i64, limit: u32) -> Vec<ChangeRecord>;
+    }
+    Upkeep {
+        now() -> Timestamp;
+        ping() -> ();
+        purge(before: PurgeBefore) -> u64;
+        recent_audit(limit: u32) -> Vec<AuditRecord>;
+        +
+        async fn close(&self) {
+            self.store.close().await;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The table of changes: how a node reads each of them once, whatever the order of the commits was.
+//!
+//! On SQLite one writer commits after the other, and a row's number says it all. On PostgreSQL numbers are drawn before
+//! they are committed: there a position is the snapshot of the last reading, and what is new is what this one sees and
+//! that one did not, which are the rows of transactions that were under way then, or begun since.
+
+use async_trait::async_trait;
+
+use super::{
+    SqlStore,
+    pool::{Readers, execute, patiently, read, within},
+    tx::Tx,
+};
+use crate::{
+    changes::Change,
+    clock::Timestamp,
+    id::{MemberId, OrgId, SessionId, UserId},
+    store::{Announcements, ChangeRecord, ChangeStore, Followed, Position, Read, StoreError},
+};
+
+/// More than this at once are not told one by one: reading everything anew is cheaper.
+const MANY: i64 = 50_000;
+
+macro_rules! columns {
+    () => {
+        "changes.seq, changes.at, changes.kind, changes.user_id, changes.session_id, changes.org_id, changes.member_id,
+         changes.revision"
+    };
+}
+
+const AFTER: &str = concat!("SELECT ", columns!(), " FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2");
+
+const RECENT: &str = concat!("SELECT ", columns!(), " FROM changes WHERE at >= $1 ORDER BY at LIMIT $2");
+
+/// Nothing is numbered before the first change; a number that is smaller than it was means another file.
+#[cfg(feature = "sqlite")]
+const HERE_SQLITE: &str = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) AS head,
+    (SELECT CAST(value AS INTEGER) FROM deployment WHERE name = 'changes_trimmed') AS trimmed";
+
+#[cfg(feature = "sqlite")]
+const FOLLOW_SQLITE: &str =
+    concat!("SELECT ", columns!(), " FROM changes WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3");
+
+#[cfg(feature = "postgres")]
+macro_rules! here_postgres {
+    () => {
+        "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT) AS run,
+            CAST(pg_current_snapshot() AS TEXT) AS snapshot,
+            (SELECT CAST(value AS BIGINT) FROM deployment WHERE name = 'changes_trimmed') AS trimmed"
+    };
+}
+
+#[cfg(feature = "postgres")]
+const HERE_POSTGRES: &str = here_postgres!();
+
+/// Where the reading stands, and beside it what it found: all of it seen by one snapshot. Rows of transactions that are
+/// yet to come were copied from another server.
+#[cfg(feature = "postgres")]
+const FOLLOW_POSTGRES: &str = concat!(
+    "WITH here AS (",
+    here_postgres!(),
+    ")
+    SELECT here.run, here.snapshot, here.trimmed, found.* FROM here LEFT JOIN (SELECT ",
+    columns!(),
+    " FROM changes
+        WHERE (xid >= pg_snapshot_xmax(CAST($1 AS TEXT)::pg_snapshot)
+            OR xid = ANY (ARRAY(SELECT pg_snapshot_xip(CAST($1 AS TEXT)::pg_snapshot))))
+            AND xid < pg_snapshot_xmax(pg_current_snapshot())
+        LIMIT $2) found ON TRUE
+    ORDER BY found.seq"
+);
+
+#[cfg(feature = "postgres")]
+const ANNOUNCE: &str = "NOTIFY authv2_changes";
+
+#[cfg(feature = "sqlite")]
+pub(super) const PURGE_SQLITE: &str =
+    "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)
+    RETURNING seq AS mark";
+
+#[cfg(feature = "postgres")]
+pub(super) const PURGE_POSTGRES: &str =
+    "DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < $1 LIMIT 1000)
+    RETURNING CAST(CAST(xid AS TEXT) AS BIGINT) AS mark";
+
+const TRIM: &str = "INSERT INTO deployment (name, value) VALUES ('changes_trimmed', $1)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// A change spread over the columns of its row.
+#[derive(Default, sqlx::FromRow)]
+pub(super) struct ChangeColumns {
+    pub(super) kind: String,
+    pub(super) user_id: Option<UserId>,
+    pub(super) session_id: Option<SessionId>,
+    pub(super) org_id: Option<OrgId>,
+    pub(super) member_id: Option<MemberId>,
+    pub(super) revision: Option<i64>,
+}
+
+impl From<Change> for ChangeColumns {
+    fn from(change: Change) -> Self {
+        let of_kind = |kind: &str| Self { kind: kind.to_owned(), ..Self::default() };
+        match change {
+            Change::SessionRevoked { session, user } => {
+                Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_revoked") }
+            }
+            Change::SessionsRevoked { organization, generation } => {
+                Self { org_id: organization, revision: Some(generation), ..of_kind("sessions_revoked") }
+            }
+            Change::SessionChanged { session, user } => {
+                Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_changed") }
+            }
+            Change::UserChanged { user } => Self { user_id: Some(user), ..of_kind("user_changed") },
+            Change::SigningKeysChanged => of_kind("signing_keys_changed"),
+            Change::OrganizationChanged { organization, revision } => {
+                Self { org_id: Some(organization), revision: Some(revision), ..of_kind("organization_changed") }
+            }
+            Change::MemberChanged { organization, member, revision } => Self {
+                org_id: Some(organization),
+                member_id: Some(member),
+                revision: Some(revision),
+                ..of_kind("member_changed")
+            },
+            Change::Everything => of_kind("everything"),
+        }
+    }
+}
+
+impl From<ChangeColumns> for Change {
+    fn from(columns: ChangeColumns) -> Self {
+        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = columns;
+        match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
+            ("session_revoked", Some(user), Some(session), ..) => Self::SessionRevoked { session, user },
+            ("sessions_revoked", _, _, organization, _, Some(generation)) => {
+                Self::SessionsRevoked { organization, generation }
+            }
+            ("session_changed", Some(user), Some(session), ..) => Self::SessionChanged { session, user },
+            ("user_changed", Some(user), ..) => Self::UserChanged { user },
+            ("signing_keys_changed", ..) => Self::SigningKeysChanged,
+            ("organization_changed", _, _, Some(organization), _, Some(revision)) => {
+                Self::OrganizationChanged { organization, revision }
+            }
+            ("member_changed", _, _, Some(organization), Some(member), Some(revision)) => {
+                Self::MemberChanged { organization, member, revision }
+            }
+            // Of a kind that a newer build tells of, or unreadable: whatever it says, nothing in memory is older than
+            // it after this.
+            _ => Self::Everything,
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct ChangeRow {
+    seq: i64,
+    at: Timestamp,
+    #[sqlx(flatten)]
+    columns: ChangeColumns,
+}
+
+impl From<ChangeRow> for ChangeRecord {
+    fn from(row: ChangeRow) -> Self {
+        Self { seq: row.seq, at: row.at, change: row.columns.into() }
+    }
+}
+
+#[async_trait]
+impl ChangeStore for SqlStore {
+    async fn follow(&self, position: Option<&Position>) -> Result<Followed, StoreError> {
+        match &self.readers {
+            #[cfg(feature = "sqlite")]
+            Readers::Sqlite(_) => self.follow_sqlite(position).await,
+            #[cfg(feature = "postgres")]
+            Readers::Postgres(_) => self.follow_postgres(position).await,
+        }
+    }
+
+    async fn recent_changes(&self, since: Timestamp) -> Result<Option<Vec<Change>>, StoreError> {
+        let rows: Vec<ChangeRow> = read!(self, pool =>
+            sqlx::query_as(RECENT).bind(since).bind(MANY + 1).fetch_all(pool))?;
+        let is_all = i64::try_from(rows.len()).is_ok_and(|count| count <= MANY);
+        Ok(is_all.then(|| rows.into_iter().map(|row| row.columns.into()).collect()))
+    }
+
+    async fn announce(&self) -> Result<(), StoreError> {
+        match &self.readers {
+            #[cfg(feature = "sqlite")]
+            Readers::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Readers::Postgres(pool) => patiently!(self, sqlx::raw_sql(ANNOUNCE).execute(pool).await).map(|_| ()),
+        }
+    }
+
+    async fn announcements(&self) -> Result<Option<Announcements>, StoreError> {
+        match &self.readers {
+            #[cfg(feature = "sqlite")]
+            Readers::Sqlite(_) => Ok(None),
+            #[cfg(feature = "postgres")]
+            Readers::Postgres(_) => super::listen::announcements(&self.direct_url, self.patience).await.map(Some),
+        }
+    }
+
+    async fn changes_after(&self, seq: i64, limit: u32) -> Result<Vec<ChangeRecord>, StoreError> {
+        let rows: Vec<ChangeRow> = read!(self, pool =>
+            sqlx::query_as(AFTER).bind(seq).bind(i64::from(limit)).fetch_all(pool))?;
+        Ok(rows.into_iter().map(ChangeRecord::from).collect())
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl SqlStore {
+    async fn follow_sqlite(&self, position: Option<&Position>) -> Result<Followed, StoreError> {
+        let (head, trimmed): (i64, Option<i64>) = read!(self, pool => sqlx::query_as(HERE_SQLITE).fetch_one(pool))?;
+        let here = Position { run: 0, at: Read::Row(head) };
+        let Some(before) = position else { return Ok(Followed::Changes { changes: Vec::new(), position: here }) };
+        let Read::Row(row) = before.at else { return Ok(Followed::Lost { position: here }) };
+        if head < row || head - row > MANY || trimmed.is_some_and(|trimmed| trimmed > row) {
+            return Ok(Followed::Lost { position: here });
+        }
+        if head == row {
+            return Ok(Followed::Changes { changes: Vec::new(), position: here });
+        }
+        let rows: Vec<ChangeRow> = read!(self, pool =>
+            sqlx::query_as(FOLLOW_SQLITE).bind(row).bind(head).bind(MANY).fetch_all(pool))?;
+        Ok(Followed::Changes { changes: rows.into_iter().map(ChangeRecord::from).collect(), position: here })
+    }
+}
+
+/// A row of a reading: where it stands, and a change if there is one.
+#[cfg(feature = "postgres")]
+#[derive(sqlx::FromRow)]
+struct FollowedRow {
+    run: i64,
+    snapshot: String,
+    trimmed: Option<i64>,
+    seq: Option<i64>,
+    at: Option<Timestamp>,
+    kind: Option<String>,
+    user_id: Option<UserId>,
+    session_id: Option<SessionId>,
+    org_id: Option<OrgId>,
+    member_id: Option<MemberId>,
+    revision: Option<i64>,
+}
+
+#[cfg(feature = "postgres")]
+impl SqlStore {
+    async fn follow_postgres(&self, position: Option<&Position>) -> Result<Followed, StoreError> {
+        let Some(Position { run, at: Read::Snapshot(before) }) = position else {
+            let (run, snapshot, _): (i64, String, Option<i64>) =
+                read!(self, pool => sqlx::query_as(HERE_POSTGRES).fetch_one(pool))?;
+            let position = Position { run, at: Read::Snapshot(snapshot) };
+            return Ok(Followed::Changes { changes: Vec::new(), position });
+        };
+        let rows: Vec<FollowedRow> = read!(self, pool =>
+            sqlx::query_as(FOLLOW_POSTGRES).bind(before).bind(MANY + 1).fetch_all(pool))?;
+        let Some(here) = rows.first() else {
+            return Err(StoreError::corrupt("a reading of the changes without a row"));
+        };
+        let position = Position { run: here.run, at: Read::Snapshot(here.snapshot.clone()) };
+        let is_all = i64::try_from(rows.len()).is_ok_and(|count| count <= MANY);
+        let (Some((xmin, _)), Some((_, end))) = (bounds(before), bounds(&here.snapshot)) else {
+            return Err(StoreError::corrupt("a snapshot that cannot be read"));
+        };
+        // A mark beyond what the server has come to is of another server, whose rows were copied.
+        let is_trimmed = here.trimmed.is_some_and(|trimmed| trimmed >= xmin && trimmed < end);
+        let went_back = bounds(before).is_some_and(|(_, before)| end < before);
+        if here.run != *run || went_back || is_trimmed || !is_all {
+            return Ok(Followed::Lost { position });
+        }
+        let record = |row: FollowedRow| {
+            let FollowedRow { user_id, session_id, org_id, member_id, revision, .. } = row;
+            let columns = ChangeColumns { kind: row.kind?, user_id, session_id, org_id, member_id, revision };
+            Some(ChangeRecord { seq: row.seq?, at: row.at?, change: columns.into() })
+        };
+        Ok(Followed::Changes { changes: rows.into_iter().filter_map(record).collect(), position })
+    }
+}
+
+/// The lowest transaction that was under way in a snapshot, and the first that had not begun.
+#[cfg(feature = "postgres")]
+fn bounds(snapshot: &str) -> Option<(i64, i64)> {
+    let mut parts = snapshot.split(':');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+impl Tx {
+    /// Removes changes written before a moment, and notes up to which; how many went.
+    pub(super) async fn trim_changes(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = self.texts().purge_changes;
+        let gone: Vec<(i64,)> = within!(self, conn => sqlx::query_as(sql).bind(before).fetch_all(conn))?;
+        let Some(mark) = gone.iter().map(|(mark,)| *mark).max() else { return Ok(0) };
+        execute!(self, sqlx::query(TRIM).bind(mark.to_string()))?;
+        Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+    }
+}
