@@ -9,6 +9,8 @@ pub mod browser;
 pub mod client;
 pub mod error;
 pub mod fuzz;
+pub mod history;
+pub mod nodes;
 pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
@@ -17,5 +19,6 @@ pub mod redis;
 pub mod server;
 pub mod shim;
 pub mod watchdog;
+pub mod workload;
 
 pub use error::HarnessError;

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, p
 use uuid::Uuid;
 
 use self::cluster::{Cluster, SERVER};
+pub(crate) use self::cluster::{as_user, unprivileged};
 use crate::{
     error::{HarnessError, tell_skipped},
     port,

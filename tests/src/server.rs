@@ -20,6 +20,8 @@ use crate::{
 
 /// Says which binary to test, instead of the one beside the tests.
 pub const BINARY_VARIABLE: &str = "AUTHV2_TEST_QUICKSTART";
+/// Says where libfaketime is, where it is not among the system's libraries.
+pub const FAKETIME_VARIABLE: &str = "AUTHV2_TEST_FAKETIME";
 const PATIENCE: Duration = Duration::from_secs(30);
 const GREETING: &str = "listening on ";
 
@@ -47,6 +49,18 @@ impl Settings {
     #[must_use]
     pub fn store(self, url: &str) -> Self {
         self.with("AUTHV2_STORE__URL", url)
+    }
+
+    /// A wall clock that is this many seconds ahead, or behind (libfaketime). Its monotonic clock stays right.
+    ///
+    /// # Errors
+    /// When libfaketime is not installed.
+    pub fn clock(self, seconds: i64) -> Result<Self, HarnessError> {
+        let library = faketime()?;
+        Ok(self
+            .with("LD_PRELOAD", library.display().to_string())
+            .with("FAKETIME", format!("{seconds:+}s"))
+            .with("FAKETIME_DONT_FAKE_MONOTONIC", "1"))
     }
 
     /// Starts the quickstart with these settings.
@@ -232,6 +246,23 @@ fn lossy(path: &Path, from: u64) -> String {
         file.read_to_end(&mut bytes)
     });
     read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The library that shifts a process's clock.
+///
+/// # Errors
+/// When it is not installed.
+pub fn faketime() -> Result<PathBuf, HarnessError> {
+    const NAME: &str = "faketime/libfaketimeMT.so.1";
+    let named = env::var_os(FAKETIME_VARIABLE).map(PathBuf::from);
+    // Debian keeps it in the folder of the architecture, other systems a level higher.
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join(NAME));
+    named
+        .into_iter()
+        .chain(folders)
+        .chain([Path::new("/usr/lib").join(NAME), Path::new("/usr/lib64").join(NAME)])
+        .find(|library| library.is_file())
+        .ok_or(HarnessError::Missing { program: "libfaketime", package: "faketime", variable: FAKETIME_VARIABLE })
 }
 
 /// The quickstart: the one that the environment names, or else the one beside this test's executable.

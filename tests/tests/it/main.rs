@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod chaos;
 mod cli;
 mod contract;
 mod crash;
