@@ -118,7 +118,9 @@ impl StoreConfig {
         {
             problems.report(
                 "store.pooler",
-                Problem::Refused("migrations go around it: set store.migrate_url or store.direct_url, or store.migrate = false"),
+                Problem::Refused(
+                    "migrations go around it: set store.migrate_url or store.direct_url, or store.migrate = false",
+                ),
             );
         }
         if profile == Profile::Production

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
-    pool::{Readers, execute, patiently, read, within},
+    pool::{Readers, execute, read, within},
     tx::Tx,
 };
 use crate::{
