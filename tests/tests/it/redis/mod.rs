@@ -117,7 +117,7 @@ fn member(revision: i64, read_at: Timestamp) -> Cached<AccessRecord> {
 fn name(key: SessionKey) -> String {
     match key {
         SessionKey::Id(id) => format!("authv2:session:{{{id}}}"),
-        SessionKey::Cookie(_) => unimplemented!("by id in these tests"),
+        SessionKey::Cookie(_) => panic!("by id in these tests"),
     }
 }
 
