@@ -2,7 +2,8 @@
 //!
 //! A variable is `AUTHV2_` and the setting's name in upper case, with `__` for the dot: `session.max_per_user` is
 //! `AUTHV2_SESSION__MAX_PER_USER`. Every problem is reported at once, names that are no setting among them, because a
-//! misspelt security setting would otherwise be off in silence. Durations are whole seconds.
+//! misspelt security setting would otherwise be off in silence. Durations are whole seconds, or milliseconds where the
+//! name ends in `_ms`.
 //!
 //! ```
 //! use authv2_core::config::Config;

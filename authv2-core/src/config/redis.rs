@@ -109,7 +109,6 @@ impl RedisConfig {
     }
 
     #[cfg(not(feature = "redis"))]
-    #[expect(clippy::unused_self, reason = "the same call with and without the feature")]
     fn check_server(&self, _: &Secret, problems: &mut Problems) {
         problems.report("redis.url", Problem::NeedsFeature("redis"));
     }

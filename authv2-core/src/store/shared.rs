@@ -82,7 +82,6 @@ impl SharedCache {
     /// # Errors
     /// [`RedisError`] for settings that can never work.
     #[cfg(feature = "redis")]
-    #[expect(clippy::unused_async, reason = "says that a runtime is needed; connecting goes on behind it")]
     pub async fn connect(config: &RedisConfig, master_key: &MasterKey) -> Result<Self, RedisError> {
         let Some(address) = Address::of(config)? else { return Ok(Self::none()) };
         if address.is_in_the_clear() {
@@ -98,7 +97,6 @@ impl SharedCache {
     /// # Errors
     /// [`RedisError::NotCompiledIn`] where `config` names a Redis.
     #[cfg(not(feature = "redis"))]
-    #[expect(clippy::unused_async, reason = "the same call with and without the feature")]
     pub async fn connect(config: &RedisConfig, _: &MasterKey) -> Result<Self, RedisError> {
         if config.url.is_some() { Err(RedisError::NotCompiledIn) } else { Ok(Self::none()) }
     }
@@ -170,7 +168,7 @@ impl SharedCache {
 
     /// Calls `wake`, which must be quick, whenever a node wakes the others, this one too, and once after each
     /// connection, since what was sent before it is lost. Goes on in the background, by a connection of its own, until
-    /// the last clone of this cache is dropped. Must be called within a Tokio runtime.
+    /// the last clone of this cache is dropped; so `wake` must not hold one. Must be called within a Tokio runtime.
     pub fn on_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
         if let Some(redis) = &self.redis {
             redis.on_wake(wake);
@@ -183,7 +181,7 @@ impl SharedCache {
         self.redis.as_ref().map(|redis| redis.health())
     }
 
-    /// Whether the server answers now, past the breaker.
+    /// Whether the server answers now; false at once while the breaker is open.
     pub async fn ping(&self) -> bool {
         match &self.redis {
             Some(redis) => redis.ping().await,

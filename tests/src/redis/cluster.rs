@@ -107,8 +107,8 @@ impl Cluster {
     /// When it does not get ready.
     pub fn add_replica(&mut self, of: usize) -> Result<(), HarnessError> {
         let replica = start_node()?;
-        let (id, first) = (self.id(of)?, self.node(0)?.port()?.to_string());
-        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &first])?;
+        let (id, first) = (self.id(of)?, self.node(0)?);
+        first.cli(&["CLUSTER", "MEET", "127.0.0.1", &replica.port()?.to_string(), &bus_port(&replica)?])?;
         eventually("the replica to join", || replica.cli(&["CLUSTER", "REPLICATE", &id]).is_ok())?;
         eventually("the replica to have what its master has", || {
             replica.cli(&["INFO", "replication"]).is_ok_and(|info| info.contains("master_link_status:up"))
@@ -138,6 +138,14 @@ impl Cluster {
             || HarnessError::Failed { program: "redis-server".to_owned(), output: format!("no node {place}") };
         self.nodes.get(place).ok_or_else(missing)
     }
+}
+
+/// The port on which other nodes speak to it, from a line such as `ID 127.0.0.1:PORT@BUS,HOST myself,master - …`.
+fn bus_port(node: &Redis) -> Result<String, HarnessError> {
+    let known = node.cli(&["CLUSTER", "NODES"])?;
+    let own = known.lines().find(|line| line.contains("myself")).and_then(|line| line.split_once('@'));
+    let port = own.map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    port.ok_or(HarnessError::Failed { program: "redis-cli".to_owned(), output: known })
 }
 
 fn start_node() -> Result<Redis, HarnessError> {

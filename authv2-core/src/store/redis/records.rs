@@ -80,3 +80,82 @@ record!(UserRecord {
 
 record!(Assignment { role, store });
 record!(AccessRecord { revision, roles });
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        id::{OrgId, SessionId, StoreId, UserId},
+        secret::SecretHash,
+        store::{
+            Redacted,
+            redis::codec::{read_all, write_all},
+        },
+    };
+
+    fn session() -> SessionRecord {
+        let at = Timestamp::from_seconds;
+        SessionRecord {
+            id: SessionId::from(Uuid::from_u128(1)),
+            user_id: UserId::from(Uuid::from_u128(2)),
+            transport: Transport::Bearer,
+            cookie_hash: Some(vec![8; 32]),
+            created_at: at(3),
+            auth_time: at(4),
+            last_seen_at: at(5),
+            expires_at: at(6),
+            idle_expires_at: at(7),
+            ip: Some("192.0.2.8".into()),
+            user_agent: None,
+            amr: "pwd".into(),
+            acr: "urn:example:9".into(),
+            organization: Some(OrgId::from(Uuid::from_u128(10))),
+            store: Some(StoreId::from(Uuid::from_u128(11))),
+            risk: Risk::Medium,
+            revoked_at: None,
+            generation: 16,
+            device: DeviceKind::Mobile,
+            network_changed: true,
+            device_changed: false,
+        }
+    }
+
+    fn user() -> UserRecord {
+        let at = Timestamp::from_seconds;
+        UserRecord {
+            id: UserId::from(Uuid::from_u128(2)),
+            external_id: None,
+            email: "ada@example.org".into(),
+            email_verified: true,
+            display_name: Some("Ada".into()),
+            status: UserStatus::Active,
+            password_hash: Some(Redacted("$argon2id$".into())),
+            platform_admin: false,
+            mfa_enabled: true,
+            metadata: "{}".into(),
+            version: 12,
+            created_at: at(13),
+            updated_at: at(14),
+            last_login_at: Some(at(15)),
+        }
+    }
+
+    #[test]
+    fn a_session_and_its_user_come_back_without_the_password_hash() {
+        let bytes = write_all(&(session(), user()));
+        assert!(!bytes.windows(7).any(|window| window == b"$argon2"));
+        let expected = UserRecord { password_hash: None, ..user() };
+        assert_eq!(read_all::<(SessionRecord, UserRecord)>(&bytes), Some((session(), expected)));
+    }
+
+    /// Where this fails, what is written has changed: raise the format in `entry`, then change the value here.
+    #[test]
+    fn what_is_written_is_of_the_present_format() {
+        let bytes = write_all(&(session(), user()));
+        let hash = SecretHash::of(&bytes);
+        assert_eq!(crate::store::redis::seal::base64(hash.as_bytes()), "rfaRwBSrJtohCCpQLa__j6ACe5v4GbigQnmODNe8eds");
+    }
+}
