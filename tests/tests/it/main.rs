@@ -18,5 +18,6 @@ mod layers;
 mod page;
 mod permissions;
 mod row_security;
+mod session_limits;
 mod store;
 mod wycheproof_jose;
