@@ -92,11 +92,11 @@ fn migrates_up_and_back_and_says_what_it_did() {
     let directory = tempfile::tempdir().unwrap();
     let shell = Shell::development(directory.path());
     let up = shell.run(["migrate"], "");
-    assert_eq!((up.code, up.out.as_str()), (Some(0), "applied 1\napplied 2\n"), "{up:?}");
+    assert_eq!((up.code, up.out.as_str()), (Some(0), "applied 1\napplied 2\napplied 3\n"), "{up:?}");
     assert!(shell.run(["migrate"], "").out.starts_with("nothing to apply"));
     let unknown = shell.run(["migrate", "--to", "4711"], "");
     assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), "there is no schema version 4711\n"));
-    assert_eq!(shell.run(["migrate", "--to", "0"], "").out, "reverted 2\nreverted 1\n");
+    assert_eq!(shell.run(["migrate", "--to", "0"], "").out, "reverted 3\nreverted 2\nreverted 1\n");
     assert!(shell.run(["migrate", "--to", "0"], "").out.starts_with("nothing to revert"));
 }
 
@@ -178,7 +178,7 @@ async fn a_role_that_owns_nothing_serves_what_the_owner_has_migrated() {
     let directory = tempfile::tempdir().unwrap();
     let owner = Shell::development(directory.path()).with("AUTHV2_STORE__URL", database.url());
     let up = owner.run(["migrate"], "");
-    assert_eq!(up.out, "applied 1\napplied 2\n", "{up:?}");
+    assert_eq!(up.out, "applied 1\napplied 2\napplied 3\n", "{up:?}");
     let role = sqlx::postgres::PgConnectOptions::from_str(database.runtime_url()).unwrap();
     let revoke = format!("REVOKE UPDATE, DELETE ON audit, schema_migrations FROM {}", role.get_username());
     let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
@@ -192,4 +192,56 @@ async fn a_role_that_owns_nothing_serves_what_the_owner_has_migrated() {
     let made = service.run(["admin", "create", "--email", "root@example.org"], PASSWORD);
     assert_eq!(made.code, Some(0), "{made:?}");
     assert_eq!(service.run(["migrate", "--to", "0"], "").code, Some(1), "it must not be able to drop anything");
+}
+
+/// Whether an access token is taken.
+async fn is_live(api: &Api, token: &str) -> bool {
+    api.get("/auth/me", token).await.unwrap().status == 200
+}
+
+#[tokio::test]
+async fn ends_sessions_beside_a_running_server_and_none_that_comes_later() {
+    let server = Server::start().unwrap();
+    let api = Api::new(server.url()).unwrap();
+    let shell = Shell::development(server.directory());
+    let sign_in = async |email: &str, organization: Option<&str>| {
+        let body = serde_json::json!({"email": email, "password": PASSWORD, "organization": organization});
+        let answer = api.post("/auth/login", "", &body).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        (answer.string("/user/id").to_owned(), answer.string("/access_token").to_owned())
+    };
+    for email in ["ada@example.org", "bob@example.org"] {
+        assert_eq!(api.register(email, PASSWORD).await.unwrap().status, 201);
+    }
+    let (ada, first) = sign_in("ada@example.org", None).await;
+    let organization = serde_json::json!({"slug": "acme", "name": "Acme"});
+    assert_eq!(api.post("/auth/orgs", &first, &organization).await.unwrap().status, 201);
+    let (_, inside) = sign_in("ada@example.org", Some("acme")).await;
+    let (_, bob) = sign_in("bob@example.org", None).await;
+
+    let ran = shell.run(["sessions", "revoke", "--organization", "acme"], "");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "ended every session in the organization acme\n"), "{ran:?}");
+    assert!(is_live(&api, &first).await && !is_live(&api, &inside).await && is_live(&api, &bob).await);
+    let (_, inside) = sign_in("ada@example.org", Some("acme")).await;
+    assert!(is_live(&api, &inside).await);
+
+    let ran = shell.run(["sessions", "revoke", "--user", &ada], "");
+    assert_eq!((ran.code, ran.out), (Some(0), format!("ended 2 sessions of the user {ada}\n")));
+    assert!(!is_live(&api, &first).await && !is_live(&api, &inside).await && is_live(&api, &bob).await);
+
+    let ran = shell.run(["sessions", "revoke", "--all"], "");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "ended every session of the deployment\n"), "{ran:?}");
+    assert!(!is_live(&api, &bob).await);
+    let (_, again) = sign_in("bob@example.org", None).await;
+    assert!(is_live(&api, &again).await);
+
+    for missing in [["--organization", "nowhere"], ["--user", "0198c0de-0000-7000-8000-000000000000"]] {
+        let ran = shell.run(["sessions", "revoke", missing[0], missing[1]], "");
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.err.starts_with("there is no "), "{ran:?}");
+    }
+    for refused in [&["sessions", "revoke"][..], &["sessions", "revoke", "--all", "--organization", "acme"]] {
+        assert_eq!(shell.run(refused, "").code, Some(2), "{refused:?}");
+    }
+    assert!(is_live(&api, &again).await);
 }

@@ -22,5 +22,6 @@ mod permissions;
 mod pooling;
 mod redis;
 mod row_security;
+mod session_limits;
 mod store;
 mod wycheproof_jose;

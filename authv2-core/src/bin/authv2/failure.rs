@@ -31,6 +31,10 @@ pub(crate) enum Failure {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error("an account has this e-mail already; it was left as it is")]
     EmailTaken,
+    /// What was named is not there.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[error("{0}")]
+    NotFound(&'static str),
     /// The password cannot be read.
     #[error("the password cannot be read")]
     Password(#[source] io::Error),

@@ -7,6 +7,7 @@
 mod admin;
 mod failure;
 mod migrate;
+mod sessions;
 mod settings;
 mod store;
 
@@ -38,6 +39,9 @@ enum Command {
     /// Platform administrators.
     #[command(subcommand)]
     Admin(Admin),
+    /// Sessions.
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// The settings.
     #[command(subcommand)]
     Config(Settings),
@@ -54,6 +58,12 @@ enum Admin {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Sessions {
+    /// Ends sessions, with all their tokens, everywhere. Those opened afterwards are not touched.
+    Revoke(sessions::Whose),
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +94,7 @@ fn run(command: Command) -> Result<Vec<String>, Failure> {
             let password = admin::password(password_file.as_deref())?;
             block_on(admin::create(&config, &email, &password))
         }
+        Command::Sessions(Sessions::Revoke(whose)) => block_on(sessions::revoke(&settings::load()?, whose)),
         Command::Config(Settings::Check) => settings::check(),
         Command::Config(Settings::Schema) => Ok(vec![settings::schema()]),
     }

@@ -26,6 +26,7 @@ pub(super) const CASES: &[Case] = room!["generation":
     counts_only_what_is_left_of_a_generation,
     raises_no_generation_twice_however_many_try,
     touches_no_session_opened_after_the_answer,
+    lets_no_ended_session_escape_into_another_organization,
 ];
 
 /// Ends the sessions of an organization, or all.
@@ -219,5 +220,42 @@ async fn touches_no_session_opened_after_the_answer(world: World) {
     for session in answers.into_iter().flatten() {
         let stored = world.session(session.id).await;
         assert_eq!(stored.is_live(at(1)), session.record.is_live_above(&floors, at(1)), "SQL and memory agree");
+    }
+}
+
+async fn lets_no_ended_session_escape_into_another_organization(world: World) {
+    let (acme, other) = (world.found("acme").await, world.found("other").await);
+    let user = world.user("ada").await.id;
+    other.join(user, vec![]).await;
+    for round in 0..24 {
+        acme.join(user, vec![]).await;
+        let session = world.sign_in(user, at(1)).await.id;
+        assert!(enter(&world, user, session, acme.id).await);
+        let seen = acme.now().await;
+        let looks = at_once(3, |task| {
+            let (world, acme, other) = (world.clone(), acme.id, other.id);
+            async move {
+                match task {
+                    0 => {
+                        let told = act("session.revoked_organization", at(2));
+                        world.store().revoke_generation(Some(acme), told).await.unwrap().unwrap();
+                        Some(world.session(session).await.revoked_at.is_some())
+                    }
+                    1 => {
+                        enter(&world, user, session, other).await;
+                        None
+                    }
+                    _ => {
+                        let told = act("member.removed", at(2));
+                        written(world.store().remove_member(seen, user.into(), told).await.unwrap());
+                        None
+                    }
+                }
+            }
+        })
+        .await;
+        let was_ended = looks.into_iter().flatten().any(|ended| ended);
+        let is_ended = world.session(session).await.revoked_at.is_some();
+        assert_eq!(is_ended, was_ended, "round {round}: what was ended by the answer stays so, and nothing else ends");
     }
 }

@@ -1,7 +1,7 @@
 //! The mutating verbs of tenancy as trials: what each starts from, the verb itself, and all that it leaves behind.
 
 use super::{
-    act::{act, at, everywhere, new_member, new_organization, new_role, new_store},
+    act::{act, at, everywhere, new_member, new_organization, new_role, new_session, new_store},
     hang_up::{Prepare, Trial},
     hang_up_verbs::trial,
     role::resource_type,
@@ -175,9 +175,10 @@ async fn assign_roles(world: World, round: usize) -> Trial {
 
 async fn remove_member(world: World, round: usize) -> Trial {
     let ((of, revision), told) = (fresh(&world, "remove", round).await, act("member.removed", at(2)));
-    let (owner, session) = (of.owner, world.sign_in(of.owner, at(1)).await.id);
-    let tenant = Tenant { organization: of.id, store: None };
-    world.store().enter(owner, session, tenant, act("session.switched", at(1))).await.unwrap().unwrap();
+    // Opened there: coming in later would leave the very change that leaving does.
+    let mut inside = new_session(of.owner, at(1));
+    inside.record.organization = Some(of.id);
+    let (owner, session) = (of.owner, world.open(inside).await.id);
     let (store, act, seen) = (world.store().clone(), told.clone(), of.now().await);
     let verb = async move {
         store.remove_member(seen, owner.into(), act).await.unwrap();

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     id::UserId,
     store::{
-        Bucket, BucketRule, NewSession, NewUser, Opened, ProfileChange, PurgeBefore, StoreError, Touch, UserStatus,
+        Bucket, BucketRule, ContextChange, NewSession, NewUser, Opened, ProfileChange, PurgeBefore, StoreError, Touch,
+        UserStatus,
     },
 };
 
@@ -141,7 +142,7 @@ impl Sea {
         let user = self.users[random.index(self.users.len())];
         let known = self.sessions.lock().unwrap().clone();
         let session = (!known.is_empty()).then(|| known[random.index(known.len())].clone());
-        match (random.below(11), session) {
+        match (random.below(13), session) {
             (0, Some(session)) => store.revoke_session(session.record.user_id, session.id, told).await.map(|_| ()),
             (1, Some(session)) => store.revoke_sessions(user, Some(session.id), told).await.map(|_| ()),
             (2 | 3, Some(session)) => store.rotate_refresh(rotation(session.refresh), told).await.map(|_| ()),
@@ -172,6 +173,11 @@ impl Sea {
                 };
                 store.purge(before).await.map(|_| ())
             }
+            (10, Some(session)) => {
+                let change = ContextChange { network: true, device: random.below(2) == 0 };
+                store.note_context(session.record.user_id, session.id, change, told).await.map(|_| ())
+            }
+            (11, _) if random.below(4) == 0 => store.revoke_generation(None, told).await.map(|_| ()),
             _ => {
                 let session = NewSession {
                     max_per_user: 4,

@@ -264,7 +264,7 @@ impl Sea {
         let found = store.organization(&OrganizationName::Id(of.id)).await?;
         let seen = AtRevision { organization: of.id, revision: found.map_or(1, |found| found.revision) };
         let roles = vec![everywhere(of.member_role)];
-        match random.below(14) {
+        match random.below(15) {
             0 | 1 => store.add_member(seen, new_member(user, roles), told).await.map(|_| ()),
             2 => store.assign_roles(seen, user.into(), roles, told).await.map(|_| ()),
             3 => store.remove_member(seen, user.into(), told).await.map(|_| ()),
@@ -287,6 +287,7 @@ impl Sea {
             10 if random.below(4) == 0 => store.delete_organization(seen, told).await.map(|_| ()),
             10 | 11 => store.revoke_sessions(user, None, told).await.map(|_| ()),
             12 => store.rotate_refresh(rotation(session.refresh), told).await.map(|_| ()),
+            13 if random.below(2) == 0 => store.revoke_generation(Some(of.id), told).await.map(|_| ()),
             _ => {
                 let new = super::act::new_session(user, at(second));
                 let (record, refresh) = (new.record.clone(), new.refresh.unwrap());

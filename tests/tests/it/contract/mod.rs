@@ -28,6 +28,8 @@ mod requests;
 mod roles;
 mod secrecy;
 mod service_accounts;
+mod session_analytics;
+mod session_context;
 mod sessions;
 mod settings;
 mod spelling;
