@@ -34,6 +34,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         id,
         user_id: user,
         transport: Transport::Bearer,
+        cookie_hash: None,
         created_at: now(),
         auth_time: now(),
         last_seen_at: now(),
@@ -54,7 +55,6 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
     };
     NewSession {
         record,
-        cookie: None,
         refresh: Some(SecretHash::of(id.to_string().as_bytes())),
         max_per_user: LIMIT,
         over_limit,

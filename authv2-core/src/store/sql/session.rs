@@ -116,8 +116,7 @@ pub(super) const TOUCH_IF_FREE: &str = concat!(
 );
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] =
-    &[COUNT_LIVE, EVICT, BY_ID, BY_COOKIE, OF_USER, REVOKE, REVOKE_ALL, NOTE_CONTEXT, TOUCH];
+pub(super) const STATEMENTS: &[&str] = &[COUNT_LIVE, EVICT, BY_ID, OF_USER, REVOKE, REVOKE_ALL, NOTE_CONTEXT, TOUCH];
 
 #[async_trait]
 impl SessionStore for SqlStore {
