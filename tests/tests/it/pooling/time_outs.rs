@@ -115,12 +115,14 @@ async fn a_node_frozen_in_a_transaction_loses_it_and_goes_on_afterwards() {
     let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
     let role = reqwest::Url::parse(database.runtime_url()).unwrap().username().to_owned();
     // A registration gets as far as its audit entry, and waits.
-    let mut lock = admin.begin_with("BEGIN; LOCK TABLE audit IN EXCLUSIVE MODE").await.unwrap();
+    let lock = admin.begin_with("BEGIN; LOCK TABLE audit IN EXCLUSIVE MODE").await.unwrap();
     let asked = tokio::spawn({
         let api = api.clone();
         async move { api.register(ADA, PASSWORD).await }
     });
-    wait_for(&mut lock, &role, WAITING_FOR_A_LOCK, true).await;
+    // Not inside the transaction, which sees everybody's state as it was at the first look.
+    let mut looking = PgConnection::connect(&database.admin_url()).await.unwrap();
+    wait_for(&mut looking, &role, WAITING_FOR_A_LOCK, true).await;
     rustix::process::kill_process(node, rustix::process::Signal::STOP).unwrap();
     lock.rollback().await.unwrap();
     // Or aborted, if the machine was so busy that the lock was given up first.
