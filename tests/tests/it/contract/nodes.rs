@@ -10,7 +10,8 @@ use authv2_tests::{
 use serde_json::json;
 
 use super::fixture::{
-    ADA, Browser, Store, assert_problem, get, is_live, login, on_each_store, post, quick, refresh, register, sign_in,
+    ADA, Browser, Store, assert_problem, eventually, get, is_live, login, on_each_store, post, quick, refresh,
+    register, sign_in,
 };
 
 on_each_store!(a_restart_forgets_nothing_and_revives_nothing);
