@@ -13,16 +13,15 @@ const AT_ONCE: usize = 8;
 const USED_UP: usize = 2;
 
 impl Client {
-    /// Asks until each question is answered: recovery is automatic, so `patience` is how long it may take.
+    /// Asks until each question is answered: recovery is automatic, so `patience` is how long a node may have none.
     pub(super) async fn audit(&self, patience: Duration) -> Result<(), HarnessError> {
-        let deadline = Instant::now() + patience;
         let held = self.0.book.all();
         let answered: Vec<bool> =
-            stream::iter(&held).map(|held| self.ask_about(held, deadline)).buffer_unordered(AT_ONCE).collect().await;
+            stream::iter(&held).map(|held| self.ask_about(held, patience)).buffer_unordered(AT_ONCE).collect().await;
         let mut all = answered.into_iter().all(|answered| answered);
         for member in &self.0.cast.members {
             for node in 0..self.0.apis.len() {
-                all &= until(deadline, async || self.check(node, member).await).await;
+                all &= until(patience, async || self.check(node, member).await).await;
             }
         }
         if all {
@@ -32,10 +31,10 @@ impl Client {
         Err(HarnessError::Late { program: "recovery".to_owned(), after: patience, output })
     }
 
-    async fn ask_about(&self, held: &Held, deadline: Instant) -> bool {
+    async fn ask_about(&self, held: &Held, patience: Duration) -> bool {
         let mut all = true;
         for node in 0..self.0.apis.len() {
-            all &= until(deadline, async || self.use_(node, held).await).await;
+            all &= until(patience, async || self.use_(node, held).await).await;
         }
         self.use_up(held).await;
         all
@@ -55,7 +54,8 @@ impl Client {
 }
 
 /// Asks again until there is an answer; whether there was one in time.
-async fn until(deadline: Instant, ask: impl AsyncFn() -> bool) -> bool {
+async fn until(patience: Duration, ask: impl AsyncFn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
     loop {
         if ask().await {
             return true;
