@@ -171,7 +171,7 @@ impl Builder {
             Some(given) => given,
             None => open_store(&config).await?,
         };
-        let guard = Arc::new(Guard::new(Rules::default()));
+        let guard = Arc::new(Guard::new(Rules::default(), config.store.acquire_timeout));
         let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&guard)));
         clock.follow(store.now().await?);
         // Before anything is read that is kept in memory.

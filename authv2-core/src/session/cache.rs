@@ -29,8 +29,9 @@ pub(super) struct Sessions {
     changes: AtomicU64,
     /// The last of them for each mark. What was read before it is not used.
     marks: Box<[AtomicU64]>,
-    /// Which generations live.
+    /// Which generations live, and how often that has changed.
     floors: RwLock<Floors>,
+    raised: AtomicU64,
 }
 
 /// A session, and how many changes of users had been heard of when its reading began.
@@ -38,6 +39,8 @@ pub(super) struct Sessions {
 struct Marked {
     live: Arc<LiveSession>,
     read_after: u64,
+    /// As of which raising of floors its generation was found to live.
+    judged_at: AtomicU64,
 }
 
 impl Weigh for Marked {
@@ -55,6 +58,7 @@ impl Sessions {
             changes: AtomicU64::new(0),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
             floors: RwLock::default(),
+            raised: AtomicU64::new(0),
         }
     }
 
@@ -81,7 +85,7 @@ impl Sessions {
             let marked = async {
                 let read_after = self.changes.load(Ordering::Acquire);
                 let live = read().await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
-                Ok(Marked { live: Arc::new(live), read_after })
+                Ok(Marked { live: Arc::new(live), read_after, judged_at: AtomicU64::new(0) })
             };
             match self.entries.find(id, marked).await {
                 Ok(marked) if self.is_right(&marked) => return Ok(Some(Arc::clone(&marked.live))),
@@ -100,6 +104,7 @@ impl Sessions {
     /// The floors as they are stored; those heard of meanwhile stay.
     pub(super) fn know(&self, stored: &Floors) {
         self.floors.write().unwrap_or_else(PoisonError::into_inner).raise_all(stored);
+        self.raised.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether a session that was read elsewhere is live, its generation included.
@@ -115,7 +120,22 @@ impl Sessions {
     #[inline]
     fn is_right(&self, marked: &Marked) -> bool {
         let mark = self.marks.get(mark(marked.live.user().id));
-        mark.is_some_and(|last| last.load(Ordering::Acquire) <= marked.read_after)
+        mark.is_some_and(|last| last.load(Ordering::Acquire) <= marked.read_after) && self.is_of_a_live_generation(marked)
+    }
+
+    #[inline]
+    fn is_of_a_live_generation(&self, marked: &Marked) -> bool {
+        let raised = self.raised.load(Ordering::Acquire);
+        if marked.judged_at.load(Ordering::Acquire) == raised {
+            return true;
+        }
+        let session = marked.live.session();
+        let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
+        let lives = session.generation >= floors.of(session.organization);
+        if lives {
+            marked.judged_at.store(raised, Ordering::Release);
+        }
+        lives
     }
 
     fn forget_of(&self, user: UserId) {
@@ -131,10 +151,10 @@ impl Listener for Sessions {
         match *change {
             Change::SessionRevoked { session, .. } | Change::SessionChanged { session, .. } => self.forget(session),
             Change::UserChanged { user } => self.forget_of(user),
-            // The floor first: what is read from here on is judged by it.
+            // The floor first: whoever sees that it was raised judges by it.
             Change::SessionsRevoked { organization, generation } => {
                 self.floors.write().unwrap_or_else(PoisonError::into_inner).raise(organization, generation);
-                self.entries.forget_everything();
+                self.raised.fetch_add(1, Ordering::AcqRel);
             }
             Change::Everything => self.entries.forget_everything(),
             // What a member may do is asked for at each request.

@@ -51,7 +51,7 @@ impl Context {
         ip: Option<IpAddr>,
         user_agent: Option<&str>,
     ) -> Option<ContextChange> {
-        let agent = user_agent.filter(|agent| session.user_agent.as_deref() != Some(beginning(agent)));
+        let agent = user_agent.map(beginning).filter(|agent| session.user_agent.as_deref() != Some(agent));
         self.changed(&Self::of(ip, agent))
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 pub mod context;
 pub mod device;
 mod live;
+mod lookup;
 mod model;
 mod refresh;
 mod service;

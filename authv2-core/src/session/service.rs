@@ -1,39 +1,30 @@
 //! The session service.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fmt, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    LiveSession, Session, analytics::Counted, cache::Sessions, context::kept_user_agent, device::Device, touch::Touches,
+    Session, analytics::Counted, cache::Sessions, context::kept_user_agent, device::Device, lookup, touch::Touches,
 };
 use crate::{
     audit::{Act, Actor, Origin},
-    changes::{Feed, Subject},
-    clock::{Clock, Timestamp},
+    changes::Feed,
+    clock::Clock,
     config::SessionConfig,
     error::{Code, Error},
     id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Touch,
-        Transport, UserRecord,
-        shared::{Shared, SharedCache},
+        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Transport,
+        UserRecord, shared::SharedCache,
     },
     telemetry,
     tenant::Tenant,
 };
 
-/// What session cookies begin with.
-const COOKIE_PREFIX: &str = "avs_";
-
-/// How long a `last_seen_at` may be behind before a use is noted again.
-const SEEN_RESOLUTION: std::time::Duration = std::time::Duration::from_secs(1);
+/// How many uses of sessions are written at a time.
+const PORTION: usize = 500;
 
 /// A sign-in whose proof was checked: what a session is opened from.
 #[derive(Debug, Clone)]
@@ -113,14 +104,14 @@ pub struct SessionService(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) store: SharedStore,
-    shared: SharedCache,
+    pub(super) shared: SharedCache,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: SessionConfig,
     /// Derives the successors of refresh tokens.
     pub(super) refresh_key: Zeroizing<[u8; 32]>,
     pub(super) feed: Feed,
-    at_hand: Arc<Sessions>,
-    touches: Touches,
+    pub(super) at_hand: Arc<Sessions>,
+    pub(super) touches: Touches,
     pub(super) counted: Counted,
 }
 
@@ -166,7 +157,7 @@ impl SessionService {
         let id = SessionId::new();
         let is_cookie = sign_in.transport == Transport::Cookie;
         let (secret, hash) = if is_cookie {
-            hashed(session_cookie(id)?, SessionSecret::Cookie)
+            hashed(lookup::cookie(id)?, SessionSecret::Cookie)
         } else {
             hashed(random_token("avr_")?, SessionSecret::Refresh)
         };
@@ -211,125 +202,6 @@ impl SessionService {
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),
         }
-    }
-
-    /// The live session of this id with its user; none if it has ended in any way.
-    ///
-    /// Waits for nothing once it is at hand: what ends or changes it, on whatever node, is heard of through the feed.
-    ///
-    /// # Errors
-    /// The store's: an outage is not an ended session.
-    pub async fn live(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, SessionError> {
-        let Inner { clock, feed, at_hand, .. } = &*self.0;
-        let now = clock.now();
-        if feed.is_stale() {
-            // What others ended meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
-            at_hand.forget(id);
-            let live = self.read(id, now).await?.map(Arc::new);
-            return Ok(live.inspect(|live| self.used(live, now)));
-        }
-        if let Some(live) = at_hand.at_hand(id)
-            && live.is_live(now)
-        {
-            self.used(&live, now);
-            return Ok(Some(live));
-        }
-        let mut found = at_hand.find(id, || self.read(id, now)).await?;
-        if found.as_ref().is_some_and(|live| !live.is_live(now)) {
-            // Another node may have moved its idle deadline: the store decides before anybody is refused.
-            at_hand.forget(id);
-            found = at_hand.find(id, || self.read(id, now)).await?;
-        }
-        Ok(found.inspect(|live| self.used(live, now)))
-    }
-
-    /// The live session of this cookie with its user; none if it has ended in any way.
-    ///
-    /// # Errors
-    /// The store's: an outage is not an ended session.
-    pub async fn live_by_cookie(&self, cookie: &str) -> Result<Option<Arc<LiveSession>>, SessionError> {
-        let Some(id) = session_of_cookie(cookie) else { return Ok(None) };
-        let hash = SecretHash::of(cookie.as_bytes());
-        Ok(self.live(id).await?.filter(|live| live.is_opened_by(&hash)))
-    }
-
-    /// The session as the nodes share it, else as it is stored, if it is live.
-    async fn read(&self, id: SessionId, now: Timestamp) -> Result<Option<LiveSession>, StoreError> {
-        if let Some(live) = self.read_shared(id, now).await {
-            return Ok(Some(live));
-        }
-        let Inner { store, shared, .. } = &*self.0;
-        let Some((session, user)) = store.session(id).await? else { return Ok(None) };
-        let live = LiveSession::new(session, user);
-        if !live.is_live(now) {
-            return Ok(None);
-        }
-        if shared.is_there() {
-            let (shared, value) = (shared.clone(), (live.session().clone(), live.user().clone()));
-            tokio::spawn(async move { shared.put_session(id, &Shared { value, read_at: now }, now).await });
-        }
-        Ok(Some(live))
-    }
-
-    /// The session as another node read it up to a minute ago, unless it may have changed since: what this node heard
-    /// of reaches further back.
-    async fn read_shared(&self, id: SessionId, now: Timestamp) -> Option<LiveSession> {
-        let Inner { shared, feed, at_hand, .. } = &*self.0;
-        if !shared.is_there() || feed.is_stale() || feed.changed_lately(Subject::Session(id)) {
-            return None;
-        }
-        let (session, user) = shared.session(id, now).await?.value;
-        let live = LiveSession::new(session, user);
-        // Judged after it was read: what changes from here on makes it be read anew.
-        let is_current = !feed.changed_lately(Subject::Session(id))
-            && !feed.changed_lately(Subject::User(live.user().id))
-            && at_hand.lives(live.session(), now);
-        (is_current && live.session().id == id && live.is_live(now)).then_some(live)
-    }
-
-    /// Reads which generations of sessions live: what the nodes share is judged by it.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(crate) async fn know_generations(&self) -> Result<(), StoreError> {
-        self.0.at_hand.know(&self.0.store.session_floors().await?);
-        Ok(())
-    }
-
-    /// Notes that a session was used. Nobody waits for that.
-    fn used(&self, live: &Arc<LiveSession>, now: Timestamp) {
-        let before = live.seen(now);
-        if let Some(deadline) = self.due_extension(live, now) {
-            if !live.extending.swap(true, Ordering::AcqRel) {
-                self.extend(Arc::clone(live), now, deadline);
-            }
-        } else if now.since(before) >= SEEN_RESOLUTION {
-            self.0.touches.note(live.session().id, now);
-        }
-    }
-
-    /// Moves the idle deadline in the store, beside the request that was a use of the session.
-    fn extend(&self, live: Arc<LiveSession>, now: Timestamp, deadline: Timestamp) {
-        let store = Arc::clone(&self.0.store);
-        tokio::spawn(async move {
-            let touch = Touch { session: live.session().id, seen_at: now, idle_expires_at: Some(deadline) };
-            match store.touch_sessions(vec![touch]).await {
-                Ok(()) => live.extended(deadline),
-                // The deadline stands where it was: the next use tries again.
-                Err(error) => tracing::debug!(%error, "a session's idle deadline was not moved"),
-            }
-            live.extending.store(false, Ordering::Release);
-        });
-    }
-
-    /// The new idle deadline, once a tenth of its window has passed.
-    fn due_extension(&self, live: &LiveSession, now: Timestamp) -> Option<Timestamp> {
-        let (idle, expires_at) = (self.0.config.idle_ttl, live.session().expires_at);
-        let deadline = (now + idle).min(expires_at);
-        let gain = deadline.since(live.idle_expires_at());
-        // The last step, to the absolute end, may be a short one.
-        let is_due = gain >= idle / 10 || (!gain.is_zero() && deadline == expires_at);
-        is_due.then_some(deadline)
     }
 
     /// The user's live sessions, newest first.
@@ -409,24 +281,12 @@ impl SessionService {
     /// The store's; what was noted is then lost, which costs precision of `last_seen_at` and nothing else.
     pub async fn write_behind(&self) -> Result<(), SessionError> {
         telemetry::add(telemetry::SESSION_LOOKUPS, "outcome", "miss", self.0.at_hand.take_read());
-        Ok(self.0.store.touch_sessions(self.0.touches.take()).await?)
+        // In portions: a write holds the rows of its sessions, which others end or refresh meanwhile, until it is done.
+        for portion in self.0.touches.take().chunks(PORTION) {
+            self.0.store.touch_sessions(portion.to_vec()).await?;
+        }
+        Ok(())
     }
-}
-
-/// A cookie names its session, so that it is found by that name, and proves by 256 random bits that it is its own.
-pub(super) fn session_cookie(session: SessionId) -> Result<Secret, NoRandomness> {
-    let name = URL_SAFE_NO_PAD.encode(session.as_uuid().as_bytes());
-    random_token(&format!("{COOKIE_PREFIX}{name}"))
-}
-
-/// The session that a cookie names.
-fn session_of_cookie(cookie: &str) -> Option<SessionId> {
-    // 128 bits, then 256.
-    const NAME: usize = 22;
-    const WHOLE: usize = NAME + 43;
-    let rest = cookie.strip_prefix(COOKIE_PREFIX).filter(|rest| rest.len() == WHOLE)?;
-    let bytes = URL_SAFE_NO_PAD.decode(rest.get(..NAME)?).ok()?;
-    Some(SessionId::from(Uuid::from_slice(&bytes).ok()?))
 }
 
 fn hashed(secret: Secret, kind: fn(Secret) -> SessionSecret) -> (SessionSecret, SecretHash) {

@@ -41,9 +41,12 @@ impl SessionService {
             return Ok(Watched::Ended);
         }
         let act = Act { reason: Some(name(change).into()), ..act };
-        store.note_context(user, id, change, act).await?;
-        // What was written, here or by a request beside this one, has made it be forgotten: it is read anew.
-        Ok(self.live(id).await?.map_or(Watched::Ended, |live| config.judge(live)))
+        let noted = match store.note_context(user, id, change, act).await? {
+            Some(noted) => Some(Arc::new(LiveSession::new(noted, live.user().clone()))),
+            // A request beside this one was first, on whatever node, or the session has ended meanwhile.
+            None => self.stored(id).await?,
+        };
+        Ok(noted.map_or(Watched::Ended, |live| config.judge(live)))
     }
 }
 

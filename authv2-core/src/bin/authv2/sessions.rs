@@ -27,14 +27,19 @@ fn user_id(text: &str) -> Result<UserId, InvalidId> {
     text.parse()
 }
 
-/// Ends them; one line that says so. Nodes that run notice it as they notice each other's changes.
+/// Ends them; one line that says so. Nodes that run are told as they tell each other.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) async fn revoke(config: &Config, whose: Whose) -> Result<Vec<String>, Failure> {
-    use authv2_core::{authentication::StartError, store::Upkeep as _};
+    use authv2_core::{
+        authentication::StartError,
+        store::{ChangeStore as _, Upkeep as _},
+    };
 
     let store = store::open(config).await?;
     store.check_schema().await.map_err(StartError::from)?;
     let done = end(&store, whose).await;
+    // They find it by looking, too, a little later.
+    let _ = store.announce().await;
     store.close().await;
     Ok(vec![done?])
 }

@@ -142,7 +142,7 @@ async fn a_cookie_opens_its_own_session_only() {
     }
     // A bearer session has no cookie that opens it.
     let (bearer, _) = world.sign_in(Transport::Bearer).await;
-    let forged = super::super::service::session_cookie(bearer).unwrap();
+    let forged = super::super::lookup::cookie(bearer).unwrap();
     assert_eq!(opened(forged.expose().clone()).await, None);
 }
 

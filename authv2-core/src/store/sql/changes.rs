@@ -198,7 +198,11 @@ impl ChangeStore for SqlStore {
             #[cfg(feature = "sqlite")]
             Readers::Sqlite(_) => Ok(None),
             #[cfg(feature = "postgres")]
-            Readers::Postgres(_) => super::listen::announcements(&self.direct_url, self.patience).await.map(Some),
+            Readers::Postgres(_) => match &self.direct_url {
+                Some(url) => super::listen::announcements(url, self.patience).await.map(Some),
+                // Through a pooler nothing would ever be heard.
+                None => Ok(None),
+            },
         }
     }
 

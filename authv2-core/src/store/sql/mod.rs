@@ -116,8 +116,9 @@ pub struct SqlStore {
     writer: sqlx::SqlitePool,
     #[cfg(feature = "postgres")]
     migrate_url: StoreUrl,
+    /// Where LISTEN works, if anywhere.
     #[cfg(feature = "postgres")]
-    direct_url: StoreUrl,
+    direct_url: Option<StoreUrl>,
     /// How long a caller waits for an answer.
     patience: Duration,
     /// How many dead connections one request may stumble over: as many as the pool can hold.
@@ -170,7 +171,10 @@ impl SqlStore {
                 .find_map(Clone::clone)
                 .unwrap_or_else(|| options.url.clone()),
             #[cfg(feature = "postgres")]
-            direct_url: options.direct_url.clone().unwrap_or_else(|| options.url.clone()),
+            direct_url: options
+                .direct_url
+                .clone()
+                .or_else(|| (options.pooler == Pooler::None).then(|| options.url.clone())),
             patience: options.acquire_timeout,
             retries: options.max_connections,
             #[cfg(feature = "postgres")]

@@ -137,17 +137,21 @@ async fn tells_what_was_trimmed_away(world: World) {
     let sessions = [world.sign_in(user, at(0)).await.id, world.sign_in(user, at(1)).await.id];
     let old = here(&world).await;
     assert!(world.store().revoke_session(user, sessions[0], act("session.revoked", at(2))).await.unwrap());
-    let mut current = here(&world).await;
     let nothing = at(0);
     let before =
         PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: at(3), samples: nothing };
     while world.store().purge(before).await.unwrap() > 0 {}
-    let Followed::Lost { mut position } = world.store().follow(Some(&old)).await.unwrap() else {
+    world.makes_table_incomparable();
+    let Followed::Lost { position } = world.store().follow(Some(&old)).await.unwrap() else {
         panic!("what was removed is missing")
     };
     assert!(world.store().revoke_session(user, sessions[1], act("session.revoked", at(4))).await.unwrap());
-    for position in [&mut position, &mut current] {
-        assert_eq!(news(&world, position).await, [revoked(sessions[1], user)], "the others go on");
+    match world.store().follow(Some(&position)).await.unwrap() {
+        Followed::Changes { changes, .. } => {
+            assert_eq!(changes.iter().map(|record| record.change).collect::<Vec<_>>(), [revoked(sessions[1], user)]);
+        }
+        // Where an older transaction is still under way in the same server, it is not known to have had no part in it.
+        Followed::Lost { .. } => {}
     }
 }
 

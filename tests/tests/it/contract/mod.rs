@@ -20,6 +20,7 @@ mod members;
 mod metadata;
 mod nodes;
 mod organizations;
+mod outages;
 mod owners;
 mod passwords;
 mod proxy;

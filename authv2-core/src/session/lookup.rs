@@ -1,0 +1,174 @@
+//! From a credential to a live session: in memory, else as the nodes share it, else as it is stored.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use super::{LiveSession, SessionError, SessionService, service::Inner};
+use crate::{
+    changes::Subject,
+    clock::Timestamp,
+    id::SessionId,
+    secret::{NoRandomness, Secret, SecretHash, random_token},
+    store::{SharedStore, StoreError, Touch, shared::Shared},
+};
+
+/// What session cookies begin with.
+const COOKIE_PREFIX: &str = "avs_";
+
+/// How long a `last_seen_at` may be behind before a use is noted again.
+const SEEN_RESOLUTION: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl SessionService {
+    /// The live session of this id with its user; none if it has ended in any way.
+    ///
+    /// Waits for nothing once it is at hand: what ends or changes it, on whatever node, is heard of through the feed.
+    ///
+    /// # Errors
+    /// The store's: an outage is not an ended session.
+    pub async fn live(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, SessionError> {
+        let Inner { clock, feed, at_hand, .. } = &*self.0;
+        let now = clock.now();
+        if feed.is_stale() {
+            // What others ended meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
+            let live = self.stored(id).await?;
+            if let Some(live) = &live {
+                self.used(live, now).await;
+            }
+            return Ok(live);
+        }
+        if let Some(live) = at_hand.at_hand(id)
+            && live.is_live(now)
+        {
+            self.used(&live, now).await;
+            return Ok(Some(live));
+        }
+        let mut found = at_hand.find(id, || self.read(id, now)).await?;
+        if found.as_ref().is_some_and(|live| !live.is_live(now)) {
+            // Another node may have moved its idle deadline: the store decides before anybody is refused.
+            at_hand.forget(id);
+            found = at_hand.find(id, || self.read(id, now)).await?;
+        }
+        if let Some(live) = &found {
+            self.used(live, now).await;
+        }
+        Ok(found)
+    }
+
+    /// The live session of this cookie with its user; none if it has ended in any way.
+    ///
+    /// # Errors
+    /// The store's: an outage is not an ended session.
+    pub async fn live_by_cookie(&self, cookie: &str) -> Result<Option<Arc<LiveSession>>, SessionError> {
+        let Some(id) = session_of_cookie(cookie) else { return Ok(None) };
+        let hash = SecretHash::of(cookie.as_bytes());
+        Ok(self.live(id).await?.filter(|live| live.is_opened_by(&hash)))
+    }
+
+    /// The live session as it is stored, whatever is at hand.
+    pub(super) async fn stored(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, SessionError> {
+        let Inner { store, clock, at_hand, .. } = &*self.0;
+        at_hand.forget(id);
+        let found = store.session(id).await?.map(|(session, user)| LiveSession::new(session, user));
+        Ok(found.filter(|live| live.is_live(clock.now())).map(Arc::new))
+    }
+
+    /// The session as the nodes share it, else as it is stored, if it is live.
+    async fn read(&self, id: SessionId, now: Timestamp) -> Result<Option<LiveSession>, StoreError> {
+        if let Some(live) = self.read_shared(id, now).await {
+            return Ok(Some(live));
+        }
+        let Inner { store, shared, .. } = &*self.0;
+        let Some((session, user)) = store.session(id).await? else { return Ok(None) };
+        let live = LiveSession::new(session, user);
+        if !live.is_live(now) {
+            return Ok(None);
+        }
+        if shared.is_there() {
+            let (shared, value) = (shared.clone(), (live.session().clone(), live.user().clone()));
+            tokio::spawn(async move { shared.put_session(id, &Shared { value, read_at: now }, now).await });
+        }
+        Ok(Some(live))
+    }
+
+    /// The session as another node read it up to a minute ago, unless it may have changed since: what this node heard
+    /// of reaches further back.
+    async fn read_shared(&self, id: SessionId, now: Timestamp) -> Option<LiveSession> {
+        let Inner { shared, feed, at_hand, .. } = &*self.0;
+        if !shared.is_there() || feed.is_stale() || feed.changed_lately(Subject::Session(id)) {
+            return None;
+        }
+        let (session, user) = shared.session(id, now).await?.value;
+        let live = LiveSession::new(session, user);
+        // Judged after it was read: what changes from here on makes it be read anew.
+        let is_current = !feed.changed_lately(Subject::Session(id))
+            && !feed.changed_lately(Subject::User(live.user().id))
+            && at_hand.lives(live.session(), now);
+        (is_current && live.session().id == id && live.is_live(now)).then_some(live)
+    }
+
+    /// Reads which generations of sessions live: what the nodes share is judged by it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn know_generations(&self) -> Result<(), StoreError> {
+        self.0.at_hand.know(&self.0.store.session_floors().await?);
+        Ok(())
+    }
+
+    /// Notes that a session was used. Nobody waits for that, unless so much of the idle window has passed without it
+    /// being noted that the next use might come too late.
+    async fn used(&self, live: &Arc<LiveSession>, now: Timestamp) {
+        let before = live.seen(now);
+        let Some(deadline) = self.due_extension(live, now) else {
+            if now.since(before) >= SEEN_RESOLUTION {
+                self.0.touches.note(live.session().id, now);
+            }
+            return;
+        };
+        let extension = extend(Arc::clone(&self.0.store), Arc::clone(live), now, deadline);
+        if deadline.since(live.idle_expires_at()) >= self.0.config.idle_ttl / 2 {
+            extension.await;
+        } else if !live.extending.swap(true, Ordering::AcqRel) {
+            tokio::spawn(extension);
+        }
+    }
+
+    /// The new idle deadline, once a tenth of its window has passed.
+    fn due_extension(&self, live: &LiveSession, now: Timestamp) -> Option<Timestamp> {
+        let (idle, expires_at) = (self.0.config.idle_ttl, live.session().expires_at);
+        let deadline = (now + idle).min(expires_at);
+        let gain = deadline.since(live.idle_expires_at());
+        // The last step, to the absolute end, may be a short one.
+        let is_due = gain >= idle / 10 || (!gain.is_zero() && deadline == expires_at);
+        is_due.then_some(deadline)
+    }
+}
+
+/// A cookie names its session, so that it is found by that name, and proves by 256 random bits that it is its own.
+pub(super) fn cookie(session: SessionId) -> Result<Secret, NoRandomness> {
+    let name = URL_SAFE_NO_PAD.encode(session.as_uuid().as_bytes());
+    random_token(&format!("{COOKIE_PREFIX}{name}"))
+}
+
+/// The session that a cookie names.
+fn session_of_cookie(cookie: &str) -> Option<SessionId> {
+    // 128 bits, then 256.
+    const NAME: usize = 22;
+    const WHOLE: usize = NAME + 43;
+    let rest = cookie.strip_prefix(COOKIE_PREFIX).filter(|rest| rest.len() == WHOLE)?;
+    let bytes = URL_SAFE_NO_PAD.decode(rest.get(..NAME)?).ok()?;
+    Some(SessionId::from(Uuid::from_slice(&bytes).ok()?))
+}
+
+/// Moves a session's idle deadline in the store.
+async fn extend(store: SharedStore, live: Arc<LiveSession>, now: Timestamp, deadline: Timestamp) {
+    let touch = Touch { session: live.session().id, seen_at: now, idle_expires_at: Some(deadline) };
+    match store.touch_sessions(vec![touch]).await {
+        Ok(()) => live.extended(deadline),
+        // The deadline stands where it was, and the session is live by it: the next use tries again.
+        Err(error) => tracing::debug!(%error, "a session's idle deadline was not moved"),
+    }
+    live.extending.store(false, Ordering::Release);
+}
