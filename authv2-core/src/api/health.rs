@@ -122,9 +122,9 @@ async fn store(auth: &AuthenticationService) -> Component {
 
 /// The Redis that nodes share, where there is one: requests are served without it, more slowly.
 async fn cache(auth: &AuthenticationService) -> Option<Component> {
-    let health = auth.shared_cache().health()?;
     let begin = Instant::now();
     let answered = timeout(PATIENCE, auth.shared_cache().ping()).await.unwrap_or(false);
+    let health = auth.shared_cache().health()?;
     Some(Component {
         status: if answered { Status::Ok } else { Status::Degraded },
         latency_ms: Some(begin.elapsed().as_secs_f64() * 1000.0),

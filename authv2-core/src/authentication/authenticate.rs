@@ -1,9 +1,6 @@
 //! The one way from a request head to a principal.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     AuthenticationService, RequestHead,
@@ -13,7 +10,7 @@ use crate::{
     audit::Origin,
     error::{Challenge, Code, Error, Result},
     id::UserId,
-    jwt::{AccessClaims, Jwks, TokenRefusal},
+    jwt::{AccessClaims, TokenRefusal},
     permission::CatchUpError,
     principal::{Membership, Principal},
     secret::Secret,
@@ -92,17 +89,6 @@ impl AuthenticationService {
             }
             _ => Ok(None),
         }
-    }
-
-    /// The public keys that verify this deployment's tokens at present.
-    ///
-    /// # Errors
-    /// An outage, where the keys have changed and cannot be read.
-    pub async fn published_keys(&self) -> Result<Jwks> {
-        if self.0.keys_changed.load(Ordering::Acquire) {
-            self.reload_keys().await?;
-        }
-        Ok(self.0.jwt.jwks(self.now()))
     }
 
     async fn judge(&self, presented: Presented, purpose: Purpose) -> Result<Option<Principal>> {
@@ -219,6 +205,10 @@ impl AuthenticationService {
         let session = live.session();
         let tenant = session.organization.map(|organization| Tenant { organization, store: session.store });
         let membership = self.membership(live.user(), tenant).await?;
+        if tenant.is_some() && membership.is_none() {
+            // The organization has gone, or the user from it: the session is in none by now.
+            self.0.sessions.forget(live.session().id);
+        }
         if let Some(believed) = &checks.believed_organization {
             let is_there = membership.as_ref().is_some_and(|membership| {
                 let model = membership.access.snapshot().model();
@@ -233,9 +223,7 @@ impl AuthenticationService {
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.
     async fn verify(&self, token: &str) -> Result<Result<AccessClaims, TokenRefusal>> {
-        if self.0.keys_changed.load(Ordering::Acquire) {
-            self.reload_keys().await?;
-        }
+        self.current_keys().await?;
         let now = self.now();
         match self.0.jwt.verify(token, now) {
             Err(TokenRefusal::UnknownKeyId) if self.0.jwt.may_reload(now) => {
@@ -244,19 +232,6 @@ impl AuthenticationService {
             }
             verdict => Ok(verdict),
         }
-    }
-
-    pub(super) async fn reload_keys(&self) -> Result<()> {
-        // Cleared first: a change that comes while we read sets it again.
-        self.0.keys_changed.store(false, Ordering::Release);
-        let reloaded = match self.0.store.signing_keys().await {
-            Ok(records) => self.0.jwt.reload(&records).map_err(Error::internal),
-            Err(error) => Err(error.into()),
-        };
-        if reloaded.is_err() {
-            self.0.keys_changed.store(true, Ordering::Release);
-        }
-        reloaded
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::Inner;
-use crate::store::{KEEP_DEAD_SESSIONS, PurgeBefore, StoreError};
+use crate::{
+    clock::Clock,
+    store::{KEEP_DEAD_SESSIONS, PurgeBefore, SharedStore, StoreError},
+};
 
 /// At most this much of `last_seen_at` and of the statistics of decisions is lost in a crash.
 const WRITE_BEHIND: Duration = Duration::from_secs(5);
@@ -32,8 +35,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
         inner.permissions.write_behind().await
     });
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
-        inner.clock.follow(inner.store.now().await?);
-        Ok(())
+        follow_clock(&inner.store, &*inner.clock).await
     });
     repeat(inner, PURGE, "purge", |inner| async move {
         let now = inner.clock.now();
@@ -47,6 +49,25 @@ pub(super) fn start(inner: &Arc<Inner>) {
         while inner.store.purge(before).await? > 0 {}
         Ok(())
     });
+}
+
+/// Sets the clock by the database's, unless its answer took so long that nobody knows when it was true.
+pub(super) async fn follow_clock(store: &SharedStore, clock: &dyn Clock) -> Result<(), StoreError> {
+    /// How far nodes may be apart.
+    const PRECISION: Duration = Duration::from_millis(500);
+    /// At a start there may be no better answer.
+    const TRIES: u32 = 3;
+    let mut asked = 0;
+    loop {
+        let begun = Instant::now();
+        let truth = store.now().await?;
+        let took = begun.elapsed();
+        asked += 1;
+        if took <= PRECISION || asked == TRIES {
+            clock.follow(truth + took / 2);
+            return Ok(());
+        }
+    }
 }
 
 /// Does `work` once every `period`. A failure is told and tried again the next time.

@@ -1,10 +1,6 @@
 //! From settings to a running service.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicBool},
-    thread::available_parallelism,
-};
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use super::{
     AuthenticationService, Inner, ResourceDirectory, background,
@@ -12,10 +8,11 @@ use super::{
     csrf::CsrfTokens,
     following::{self, Burial},
     foundation,
+    keys::KeyWatch,
     throttle::Throttle,
 };
 use crate::{
-    changes::{Change, Feed, Follower, Listener},
+    changes::{Feed, Follower},
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
@@ -173,7 +170,7 @@ impl Builder {
         };
         let guard = Arc::new(Guard::new(Rules::default(), config.store.acquire_timeout));
         let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&guard)));
-        clock.follow(store.now().await?);
+        background::follow_clock(&store, &*clock).await?;
         // Before anything is read that is kept in memory.
         let follower = Follower::begin(Arc::clone(&store), feed.clone(), clock.now()).await?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
@@ -181,8 +178,8 @@ impl Builder {
         feed.listen(Arc::new(Burial { shared: shared.clone(), clock: Arc::clone(&clock) }));
         let issuer = foundation::issuer(&config, &store).await?;
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
-        let keys_changed = Arc::new(AtomicBool::new(false));
-        feed.listen(Arc::new(KeysChanged(Arc::clone(&keys_changed))));
+        let watch = KeyWatch::new();
+        feed.listen(watch.listener());
         let keys = foundation::signing_keys(&config, &store, &master, &*clock).await?;
         let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
             .with_leeway(config.tokens.leeway);
@@ -219,7 +216,7 @@ impl Builder {
             jwt,
             organizations,
             permissions,
-            keys_changed,
+            keys: watch,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
@@ -287,15 +284,4 @@ fn policy(config: &Config) -> PasswordPolicy {
         None => policy,
     };
     policy
-}
-
-/// Hears that the signing keys changed, so that they are read again before the next use.
-struct KeysChanged(Arc<AtomicBool>);
-
-impl Listener for KeysChanged {
-    fn apply(&self, change: &Change) {
-        if matches!(change, Change::SigningKeysChanged | Change::Everything) {
-            self.0.store(true, std::sync::atomic::Ordering::Release);
-        }
-    }
 }

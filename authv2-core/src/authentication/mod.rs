@@ -16,6 +16,7 @@ mod deadline;
 mod directory;
 mod following;
 mod foundation;
+mod keys;
 mod login;
 mod members;
 mod organizations;
@@ -25,10 +26,7 @@ mod tenancy;
 mod tenant;
 mod throttle;
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
@@ -46,7 +44,7 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, throttle::Throttle};
+use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -77,8 +75,7 @@ struct Inner {
     jwt: JwtService,
     organizations: OrganizationService,
     permissions: PermissionService,
-    /// Set by the feed: the signing keys must be read again before the next use.
-    keys_changed: Arc<AtomicBool>,
+    keys: KeyWatch,
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,
@@ -143,11 +140,6 @@ impl AuthenticationService {
     /// The cache that the nodes share.
     pub(crate) fn shared_cache(&self) -> &SharedCache {
         &self.0.shared
-    }
-
-    /// Whether the signing keys at hand are those of the store, as far as the feed tells.
-    pub(crate) fn keys_are_current(&self) -> bool {
-        !self.0.keys_changed.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// The settings in force.

@@ -12,9 +12,12 @@ use tokio::time::Instant;
 use super::Change;
 use crate::id::{MemberId, OrgId, SessionId, UserId};
 
-/// How long a change is remembered: twice the longest life of a shared entry, whose reading began before it was written,
-/// and whatever a slow commit adds (see [`crate::store::sql`]).
+/// How long a change is remembered: the longest life of a shared entry, and the six times `store.acquire_timeout` (20 s at
+/// most) by which a commit may come later than its act.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(180);
+
+/// How many changes are remembered one by one; with more, nothing is taken from the shared cache for a while.
+const MOST: usize = 200_000;
 
 /// What a change is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +63,9 @@ impl Recent {
             if kept.subjects.get(&old) == Some(&until) {
                 kept.subjects.remove(&old);
             }
+        }
+        if kept.order.len() >= MOST {
+            *kept = Kept { everything: Some(now + REMEMBERED), ..Kept::default() };
         }
         kept.subjects.insert(subject, now + REMEMBERED);
         kept.order.push_back((now + REMEMBERED, subject));

@@ -89,7 +89,7 @@ impl StoreConfig {
         visitor.number("store.max_connections", 1..=10_000, "Connections of the pool.", &mut self.max_connections);
         visitor.number(
             "store.acquire_timeout",
-            1..=30,
+            1..=20,
             "Seconds that a request waits for a connection, and for an answer.",
             &mut self.acquire_timeout,
         );

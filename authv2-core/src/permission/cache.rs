@@ -183,9 +183,10 @@ impl Caches {
     /// Forgets whatever was read so far, and what is being read: the next ones to ask read it anew.
     fn forget_everything(&self) {
         // A reading that is under way is refused because its place goes.
+        // First: a reading that begins from here on does not begin with what was followed before.
+        self.followed.clear();
         self.organizations.forget_everything();
         self.members.forget_everything();
-        self.followed.clear();
     }
 
     async fn read_organization(&self, id: OrgId) -> Result<Organization, Missing> {

@@ -120,7 +120,8 @@ impl Sessions {
     #[inline]
     fn is_right(&self, marked: &Marked) -> bool {
         let mark = self.marks.get(mark(marked.live.user().id));
-        mark.is_some_and(|last| last.load(Ordering::Acquire) <= marked.read_after) && self.is_of_a_live_generation(marked)
+        mark.is_some_and(|last| last.load(Ordering::Acquire) <= marked.read_after)
+            && self.is_of_a_live_generation(marked)
     }
 
     #[inline]

@@ -1,6 +1,9 @@
 //! From a credential to a live session: in memory, else as the nodes share it, else as it is stored.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
@@ -18,52 +21,66 @@ use crate::{
 const COOKIE_PREFIX: &str = "avs_";
 
 /// How long a `last_seen_at` may be behind before a use is noted again.
-const SEEN_RESOLUTION: std::time::Duration = std::time::Duration::from_secs(30);
+const SEEN_RESOLUTION: Duration = Duration::from_secs(60);
+
+/// How long a request waits for its session's idle deadline to be moved, at most, where that is urgent.
+const URGENCY: Duration = Duration::from_millis(500);
 
 impl SessionService {
-    /// The live session of this id with its user; none if it has ended in any way.
+    /// The live session of this id with its user, and notes its use; none if it has ended in any way.
     ///
     /// Waits for nothing once it is at hand: what ends or changes it, on whatever node, is heard of through the feed.
     ///
     /// # Errors
     /// The store's: an outage is not an ended session.
     pub async fn live(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, SessionError> {
-        let Inner { clock, feed, at_hand, .. } = &*self.0;
-        let now = clock.now();
-        if feed.is_stale() {
-            // What others ended meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
-            let live = self.stored(id).await?;
-            if let Some(live) = &live {
-                self.used(live, now).await;
-            }
-            return Ok(live);
-        }
-        if let Some(live) = at_hand.at_hand(id)
-            && live.is_live(now)
-        {
-            self.used(&live, now).await;
-            return Ok(Some(live));
-        }
-        let mut found = at_hand.find(id, || self.read(id, now)).await?;
-        if found.as_ref().is_some_and(|live| !live.is_live(now)) {
-            // Another node may have moved its idle deadline: the store decides before anybody is refused.
-            at_hand.forget(id);
-            found = at_hand.find(id, || self.read(id, now)).await?;
-        }
+        let now = self.0.clock.now();
+        let found = self.find(id, now).await?;
         if let Some(live) = &found {
             self.used(live, now).await;
         }
         Ok(found)
     }
 
-    /// The live session of this cookie with its user; none if it has ended in any way.
+    /// The live session of this cookie with its user, and notes its use; none if it has ended in any way.
     ///
     /// # Errors
     /// The store's: an outage is not an ended session.
     pub async fn live_by_cookie(&self, cookie: &str) -> Result<Option<Arc<LiveSession>>, SessionError> {
         let Some(id) = session_of_cookie(cookie) else { return Ok(None) };
         let hash = SecretHash::of(cookie.as_bytes());
-        Ok(self.live(id).await?.filter(|live| live.is_opened_by(&hash)))
+        let now = self.0.clock.now();
+        // Whoever knows the id alone must not keep the session from ending.
+        let found = self.find(id, now).await?.filter(|live| live.is_opened_by(&hash));
+        if let Some(live) = &found {
+            self.used(live, now).await;
+        }
+        Ok(found)
+    }
+
+    async fn find(&self, id: SessionId, now: Timestamp) -> Result<Option<Arc<LiveSession>>, SessionError> {
+        let Inner { feed, at_hand, .. } = &*self.0;
+        if feed.is_stale() {
+            // What others ended meanwhile is not known: the store is asked, and if it cannot answer, nobody is.
+            return self.stored(id).await;
+        }
+        if let Some(live) = at_hand.at_hand(id)
+            && live.is_live(now)
+        {
+            return Ok(Some(live));
+        }
+        let found = at_hand.find(id, || self.read(id, now)).await?;
+        if found.as_ref().is_none_or(|live| live.is_live(now)) {
+            return Ok(found);
+        }
+        // Another node may have moved its idle deadline: the store decides before anybody is refused.
+        at_hand.forget(id);
+        Ok(at_hand.find(id, || self.read(id, now)).await?)
+    }
+
+    /// Forgets what is at hand of a session: the next one to ask reads it anew.
+    pub(crate) fn forget(&self, id: SessionId) {
+        self.0.at_hand.forget(id);
     }
 
     /// The live session as it is stored, whatever is at hand.
@@ -118,7 +135,7 @@ impl SessionService {
     }
 
     /// Notes that a session was used. Nobody waits for that, unless so much of the idle window has passed without it
-    /// being noted that the next use might come too late.
+    /// being noted that the next use might come too late: then for a moment.
     async fn used(&self, live: &Arc<LiveSession>, now: Timestamp) {
         let before = live.seen(now);
         let Some(deadline) = self.due_extension(live, now) else {
@@ -127,11 +144,17 @@ impl SessionService {
             }
             return;
         };
-        let extension = extend(Arc::clone(&self.0.store), Arc::clone(live), now, deadline);
-        if deadline.since(live.idle_expires_at()) >= self.0.config.idle_ttl / 2 {
-            extension.await;
-        } else if !live.extending.swap(true, Ordering::AcqRel) {
-            tokio::spawn(extension);
+        let is_urgent = deadline.since(live.idle_expires_at()) >= self.0.config.idle_ttl / 2;
+        if !live.extending.swap(true, Ordering::AcqRel) {
+            tokio::spawn(extend(Arc::clone(&self.0.store), Arc::clone(live), now, deadline));
+        }
+        if is_urgent {
+            let done = async {
+                while live.extending.load(Ordering::Acquire) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let _ = tokio::time::timeout(URGENCY, done).await;
         }
     }
 

@@ -213,8 +213,9 @@ impl SessionService {
         Ok(sessions
             .into_iter()
             .map(|mut record| {
-                if let Some(seen) = self.0.touches.latest(record.id) {
-                    record.last_seen_at = record.last_seen_at.max(seen);
+                // As far as this node knows; the store is told of a use once a minute.
+                if let Some(live) = self.0.at_hand.at_hand(record.id) {
+                    record.last_seen_at = record.last_seen_at.max(live.last_seen_at());
                 }
                 Session::of(&record, record.id == current)
             })

@@ -22,11 +22,6 @@ impl Touches {
         *seen = at.max(*seen);
     }
 
-    /// The latest use noted here, if there is one.
-    pub(super) fn latest(&self, session: SessionId) -> Option<Timestamp> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&session).copied()
-    }
-
     /// Takes everything noted so far, to be written.
     pub(super) fn take(&self) -> Vec<Touch> {
         let pending = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));

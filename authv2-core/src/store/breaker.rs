@@ -79,6 +79,8 @@ pub struct Breaker {
     /// Set while the breaker is not closed: whoever sees it unset passes without a lock.
     tripped: AtomicBool,
     failures: AtomicU32,
+    /// How often it has opened: what was begun before says nothing of now.
+    openings: AtomicU32,
     /// Milliseconds from `began` to the last success, plus one; 0 for none.
     succeeded: AtomicU64,
     pause: Mutex<Pause>,
@@ -102,6 +104,7 @@ struct Pause {
 #[must_use = "a pass without a verdict tells the breaker nothing"]
 pub struct Pass<'a> {
     breaker: &'a Breaker,
+    openings: u32,
     is_trial: bool,
 }
 
@@ -114,6 +117,7 @@ impl Breaker {
             began: Instant::now(),
             tripped: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            openings: AtomicU32::new(0),
             succeeded: AtomicU64::new(0),
             pause: Mutex::default(),
         }
@@ -124,17 +128,18 @@ impl Breaker {
     /// # Errors
     /// [`Refused`] while it is open, and while somebody else tries.
     pub fn admit(&self) -> Result<Pass<'_>, Refused> {
+        let pass = |is_trial| Pass { breaker: self, openings: self.openings.load(Ordering::Acquire), is_trial };
         if !self.tripped.load(Ordering::Acquire) {
-            return Ok(Pass { breaker: self, is_trial: false });
+            return Ok(pass(false));
         }
         let mut pause = self.pause();
         // Closed by somebody else before the lock was had.
-        let Some(until) = pause.until else { return Ok(Pass { breaker: self, is_trial: false }) };
+        let Some(until) = pause.until else { return Ok(pass(false)) };
         if pause.trying || Instant::now() < until {
             return Err(Refused);
         }
         pause.trying = true;
-        Ok(Pass { breaker: self, is_trial: true })
+        Ok(pass(true))
     }
 
     /// What it knows of what it stands before.
@@ -151,8 +156,8 @@ impl Breaker {
     }
 
     /// How long until somebody may try again; zero while it is closed.
-    #[must_use]
-    pub fn retry_after(&self) -> Duration {
+    #[cfg(test)]
+    fn retry_after(&self) -> Duration {
         self.pause().until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
@@ -176,13 +181,14 @@ impl Breaker {
         }
         let mut pause = self.pause();
         match (is_trial, pause.until) {
-            // Those that were under way when it opened prolong nothing.
+            // Another one has just opened it.
             (false, Some(_)) => return,
             (false, None) => {}
             (true, _) => pause.tries = pause.tries.saturating_add(1),
         }
         let length = self.rules.pause.saturating_mul(1 << pause.tries.min(16)).min(self.rules.pause_max);
         pause.until = Some(Instant::now() + jittered(length));
+        self.openings.fetch_add(1, Ordering::AcqRel);
         pause.trying = false;
         self.tripped.store(true, Ordering::Release);
     }
@@ -195,12 +201,21 @@ impl Breaker {
 impl Pass<'_> {
     /// It worked.
     pub fn succeeded(mut self) {
-        self.breaker.succeeded(std::mem::take(&mut self.is_trial));
+        if self.is_of_now() {
+            self.breaker.succeeded(std::mem::take(&mut self.is_trial));
+        }
     }
 
     /// It did not: a failure of what the breaker stands before, not of the question.
     pub fn failed(mut self) {
-        self.breaker.failed(std::mem::take(&mut self.is_trial));
+        if self.is_of_now() {
+            self.breaker.failed(std::mem::take(&mut self.is_trial));
+        }
+    }
+
+    /// Whether the breaker has not opened since this was given.
+    fn is_of_now(&self) -> bool {
+        self.openings == self.breaker.openings.load(Ordering::Acquire)
     }
 }
 
@@ -282,6 +297,15 @@ mod tests {
         let pause = breaker.retry_after();
         later.failed();
         assert_eq!(breaker.retry_after(), pause);
+
+        // Nor does it once the breaker has closed again.
+        let breaker = Breaker::new(RULES);
+        let old: Vec<_> = (0..3).map(|_| breaker.admit().unwrap()).collect();
+        fail(&breaker, 3);
+        tokio::time::advance(Duration::from_millis(126)).await;
+        breaker.admit().unwrap().succeeded();
+        old.into_iter().for_each(Pass::failed);
+        assert_eq!(breaker.health().circuit, Circuit::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,7 +51,7 @@ fn names_what_is_wrong_with_each_setting() {
         ("master_key", "not base64 at all!", "exactly 32 bytes"),
         ("store.migrate", "maybe", "expected `true` or `false`"),
         ("store.max_connections", "0", "from 1 to 10000"),
-        ("store.acquire_timeout", "5s", "of seconds from 1 to 30"),
+        ("store.acquire_timeout", "5s", "of seconds from 1 to 20"),
         ("store.write_queue", "-1", "from 1 to"),
         ("store.pooler", "session", "expected one of"),
         ("store.migrate_url", "file.db", "starts with `sqlite:`"),

@@ -186,3 +186,31 @@ async fn an_outage_is_no_ended_session() {
     world.store.close().await;
     assert!(matches!(world.node.live(id).await, Err(crate::session::SessionError::Store(StoreError::Unavailable(_)))));
 }
+
+#[tokio::test]
+async fn who_knows_the_id_alone_does_not_keep_a_session_from_ending() {
+    let world = World::new().await;
+    let (id, _) = world.sign_in(Transport::Cookie).await;
+    let before = world.store.session(id).await.unwrap().unwrap().0;
+    let forged = super::super::lookup::cookie(id).unwrap();
+    let SessionConfig { idle_ttl, .. } = SessionConfig::default();
+    world.clock.advance(idle_ttl * 3 / 4);
+    assert!(world.node.live_by_cookie(forged.expose()).await.unwrap().is_none());
+    world.node.write_behind().await.unwrap();
+    assert_eq!(world.store.session(id).await.unwrap().unwrap().0, before);
+}
+
+#[tokio::test]
+async fn only_sessions_under_the_floor_are_read_anew() {
+    let world = World::new().await;
+    let (id, _) = world.sign_in(Transport::Bearer).await;
+    assert!(world.is_live(id).await);
+    world.reads();
+    let organization = Some(crate::id::OrgId::new());
+    world.node.0.feed.publish(&[Change::SessionsRevoked { organization, generation: 9 }]);
+    assert!(world.is_live(id).await);
+    assert_eq!(world.reads(), 0, "another organization's floor");
+    world.node.0.feed.publish(&[Change::SessionsRevoked { organization: None, generation: 9 }]);
+    assert!(world.is_live(id).await, "the store says so");
+    assert_eq!(world.reads(), 1);
+}

@@ -51,8 +51,9 @@ pub struct ChangeRecord {
 /// How far a node has read the table of changes: opaque, of the store that gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Tells one run of the database server from another: what was read before a restart may have been lost in it.
-    pub(crate) run: i64,
+    /// Tells one run of the database server, and one table, from another: what was read before a restart may have been
+    /// lost in it, and what was read before a restore is not the same.
+    pub(crate) run: String,
     pub(crate) at: Read,
 }
 

@@ -44,7 +44,8 @@ const FOLLOW_SQLITE: &str =
 #[cfg(feature = "postgres")]
 macro_rules! here_postgres {
     () => {
-        "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT) AS run,
+        "SELECT CONCAT(pg_postmaster_start_time(), ' ', CAST('changes' AS regclass)::oid, ' ',
+                pg_relation_filenode('changes')) AS run,
             CAST(pg_current_snapshot() AS TEXT) AS snapshot,
             (SELECT CAST(value AS BIGINT) FROM deployment WHERE name = 'changes_trimmed') AS trimmed"
     };
@@ -84,7 +85,8 @@ pub(super) const PURGE_POSTGRES: &str =
     RETURNING CAST(CAST(xid AS TEXT) AS BIGINT) AS mark";
 
 const TRIM: &str = "INSERT INTO deployment (name, value) VALUES ('changes_trimmed', $1)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value
+    WHERE CAST(deployment.value AS BIGINT) < CAST(excluded.value AS BIGINT)";
 
 /// A change spread over the columns of its row.
 #[derive(Default, sqlx::FromRow)]
@@ -188,7 +190,8 @@ impl ChangeStore for SqlStore {
             Readers::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
             Readers::Postgres(_) => {
-                read!(self, conn => async { sqlx::query(ANNOUNCE).execute(conn).await.map(|_| ()) })
+                let lookout = self.on_the_lookout();
+                read!(lookout, conn => async { sqlx::query(ANNOUNCE).execute(conn).await.map(|_| ()) })
             }
         }
     }
@@ -217,7 +220,7 @@ impl ChangeStore for SqlStore {
 impl SqlStore {
     async fn follow_sqlite(&self, position: Option<&Position>) -> Result<Followed, StoreError> {
         let (head, trimmed): (i64, Option<i64>) = read!(self, pool => sqlx::query_as(HERE_SQLITE).fetch_one(pool))?;
-        let here = Position { run: 0, at: Read::Row(head) };
+        let here = Position { run: String::new(), at: Read::Row(head) };
         let Some(before) = position else { return Ok(Followed::Changes { changes: Vec::new(), position: here }) };
         let Read::Row(row) = before.at else { return Ok(Followed::Lost { position: here }) };
         if head < row || head - row > MANY || trimmed.is_some_and(|trimmed| trimmed > row) {
@@ -236,7 +239,7 @@ impl SqlStore {
 #[cfg(feature = "postgres")]
 #[derive(sqlx::FromRow)]
 struct FollowedRow {
-    run: i64,
+    run: String,
     snapshot: String,
     trimmed: Option<i64>,
     seq: Option<i64>,
@@ -251,26 +254,32 @@ struct FollowedRow {
 
 #[cfg(feature = "postgres")]
 impl SqlStore {
+    /// This store, asking on the connections that are kept for the feed.
+    fn on_the_lookout(&self) -> Self {
+        Self { readers: self.lookout.clone(), ..self.clone() }
+    }
+
     async fn follow_postgres(&self, position: Option<&Position>) -> Result<Followed, StoreError> {
+        let lookout = self.on_the_lookout();
         let Some(Position { run, at: Read::Snapshot(before) }) = position else {
-            let (run, snapshot, _): (i64, String, Option<i64>) =
-                read!(self, pool => sqlx::query_as(HERE_POSTGRES).fetch_one(pool))?;
+            let (run, snapshot, _): (String, String, Option<i64>) =
+                read!(lookout, pool => sqlx::query_as(HERE_POSTGRES).fetch_one(pool))?;
             let position = Position { run, at: Read::Snapshot(snapshot) };
             return Ok(Followed::Changes { changes: Vec::new(), position });
         };
-        let rows: Vec<FollowedRow> = read!(self, pool =>
+        let rows: Vec<FollowedRow> = read!(lookout, pool =>
             sqlx::query_as(FOLLOW_POSTGRES).bind(before).bind(MANY + 1).fetch_all(pool))?;
         let Some(here) = rows.first() else {
             return Err(StoreError::corrupt("a reading of the changes without a row"));
         };
-        let position = Position { run: here.run, at: Read::Snapshot(here.snapshot.clone()) };
+        let position = Position { run: here.run.clone(), at: Read::Snapshot(here.snapshot.clone()) };
         let is_all = i64::try_from(rows.len()).is_ok_and(|count| count <= MANY);
-        let (Some((xmin, _)), Some((_, end))) = (bounds(before), bounds(&here.snapshot)) else {
+        let (Some(was), Some(is)) = (Snapshot::read(before), Snapshot::read(&here.snapshot)) else {
             return Err(StoreError::corrupt("a snapshot that cannot be read"));
         };
         // A mark beyond what the server has come to is of another server, whose rows were copied.
-        let is_trimmed = here.trimmed.is_some_and(|trimmed| trimmed >= xmin && trimmed < end);
-        let went_back = bounds(before).is_some_and(|(_, before)| end < before);
+        let is_trimmed = here.trimmed.is_some_and(|trimmed| trimmed < is.end && was.may_lack(trimmed, &is));
+        let went_back = is.end < was.end;
         if here.run != *run || went_back || is_trimmed || !is_all {
             return Ok(Followed::Lost { position });
         }
@@ -283,11 +292,28 @@ impl SqlStore {
     }
 }
 
-/// The lowest transaction that was under way in a snapshot, and the first that had not begun.
+/// What a snapshot of PostgreSQL sees: every transaction before the end but those that were under way.
 #[cfg(feature = "postgres")]
-fn bounds(snapshot: &str) -> Option<(i64, i64)> {
-    let mut parts = snapshot.split(':');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+struct Snapshot {
+    end: i64,
+    under_way: Vec<i64>,
+}
+
+#[cfg(feature = "postgres")]
+impl Snapshot {
+    /// From its text, `xmin:xmax:xip,…`.
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(':').skip(1);
+        let end = parts.next()?.parse().ok()?;
+        let under_way = parts.next()?.split(',').filter(|xid| !xid.is_empty());
+        Some(Self { end, under_way: under_way.map(|xid| xid.parse().ok()).collect::<Option<_>>()? })
+    }
+
+    /// Whether a row that this does not see may be among those removed, which are of transactions up to `trimmed`. One
+    /// that is under way even `now` has committed nothing that could have been removed.
+    fn may_lack(&self, trimmed: i64, now: &Self) -> bool {
+        trimmed >= self.end || self.under_way.iter().any(|xid| *xid <= trimmed && !now.under_way.contains(xid))
+    }
 }
 
 impl Tx {
@@ -298,5 +324,22 @@ impl Tx {
         let Some(mark) = gone.iter().map(|(mark,)| *mark).max() else { return Ok(0) };
         execute!(self, sqlx::query(TRIM).bind(mark.to_string()))?;
         Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_stays_open_makes_nothing_that_was_removed_missing() {
+        let read = |text| Snapshot::read(text).unwrap();
+        let was = read("5:20:5,9");
+        assert!(was.may_lack(20, &read("5:30:5,9")), "begun since");
+        assert!(!was.may_lack(19, &read("5:30:5,9")), "those under way then are so still");
+        assert!(was.may_lack(19, &read("5:30:5")), "9 has ended since");
+        assert!(!was.may_lack(8, &read("5:30:5")), "nothing of 9 was removed");
+        assert!(!read("20:20:").may_lack(19, &read("30:30:")));
+        assert!(Snapshot::read("5:x:").is_none() && Snapshot::read("").is_none());
     }
 }

@@ -111,6 +111,9 @@ enum Writes {
 pub struct SqlStore {
     dialect: Dialect,
     readers: Readers,
+    /// Where changes of others are read, and told of: on a connection of their own, so that a pool that is busy with
+    /// requests does not keep a node from knowing what it may answer from memory.
+    lookout: Readers,
     writes: Writes,
     #[cfg(feature = "sqlite")]
     writer: sqlx::SqlitePool,
@@ -137,14 +140,15 @@ impl SqlStore {
     /// [`OpenError`] if the URL is unusable or the database does not answer.
     pub async fn open(options: &SqlOptions, feed: Feed) -> Result<Self, OpenError> {
         let dialect = Dialect::of(&options.url)?;
-        let (readers, writes);
+        let (readers, lookout, writes);
         #[cfg(feature = "sqlite")]
         let writer;
         match dialect {
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => {
                 let (reading, writing) = pool::sqlite(options).await?;
-                readers = Readers::Sqlite(reading);
+                readers = Readers::Sqlite(reading.clone());
+                lookout = Readers::Sqlite(reading);
                 writes = Writes::Queue(writer::Queue::start(writing.clone(), options.write_queue, feed.clone()));
                 writer = writing;
             }
@@ -152,6 +156,8 @@ impl SqlStore {
             Dialect::Postgres => {
                 let pool = pool::postgres(options).await?;
                 readers = Readers::Postgres(pool.clone());
+                lookout =
+                    Readers::Postgres(pool::postgres(&SqlOptions { max_connections: 2, ..options.clone() }).await?);
                 writes = Writes::Pool(pool);
                 #[cfg(feature = "sqlite")]
                 {
@@ -162,6 +168,7 @@ impl SqlStore {
         Ok(Self {
             dialect,
             readers,
+            lookout,
             writes,
             #[cfg(feature = "sqlite")]
             writer,

@@ -276,11 +276,12 @@ where
 /// What the server itself gives up on, so that what a caller no longer waits for does not hold a connection, or locks.
 #[cfg(feature = "postgres")]
 fn time_outs(patience: Duration) -> [(&'static str, String); 3] {
-    let milliseconds = |times: u128| format!("{}ms", patience.as_millis().saturating_mul(times));
+    let milliseconds = |halves: u128| format!("{}ms", patience.as_millis().saturating_mul(halves) / 2);
     [
+        // Before the caller gives up: a lock that somebody else holds is no outage.
         ("lock_timeout", milliseconds(1)),
-        ("statement_timeout", milliseconds(2)),
-        ("idle_in_transaction_session_timeout", milliseconds(4)),
+        ("statement_timeout", milliseconds(4)),
+        ("idle_in_transaction_session_timeout", milliseconds(8)),
     ]
 }
 

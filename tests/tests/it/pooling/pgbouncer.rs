@@ -25,7 +25,7 @@ use authv2_tests::{
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::contract::fixture::{PASSWORD, quick};
+use crate::contract::fixture::{PASSWORD, eventually, quick};
 
 /// The database of the case that runs, and the pooler before it: those of the cases before are gone, or their server
 /// connections would add up.
@@ -92,7 +92,9 @@ async fn two_nodes_serve_the_contract_on_two_server_connections() {
         let settings = quick()
             .store(bouncer.runtime_url())
             .with("AUTHV2_STORE__POOLER", "transaction")
-            .with("AUTHV2_STORE__MIGRATE_URL", database.url());
+            // Migrations and LISTEN go around it.
+            .with("AUTHV2_STORE__DIRECT_URL", database.url())
+            .with("AUTHV2_STORE__ACQUIRE_TIMEOUT", "20");
         tokio::task::spawn_blocking(move || settings.start().unwrap())
     }))
     .await;
@@ -118,8 +120,10 @@ async fn two_nodes_serve_the_contract_on_two_server_connections() {
             assert_eq!(founded.status, 201, "{}", founded.text);
             let mine = one.get("/auth/orgs", token).await.unwrap();
             assert_eq!(mine.json.pointer("/organizations").and_then(|list| list.as_array()).unwrap().len(), 1);
+            assert_eq!(other.get("/private", token).await.unwrap().status, 200);
             let out = one.post("/auth/logout", token, &json!({})).await.unwrap();
             assert_eq!(out.status, 204, "{}", out.text);
+            eventually(async || other.get("/private", token).await.unwrap().status == 401).await;
             assert_eq!(other.refresh(fresh.string("/refresh_token")).await.unwrap().status, 401);
         }
     }))

@@ -3,6 +3,7 @@
 mod cluster;
 mod entries;
 mod faults;
+mod nodes;
 mod races;
 mod secured;
 mod sentinel;

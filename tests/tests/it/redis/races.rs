@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::{at, connect, fresh, member, now, session, somebody};
 
 const NODES: usize = 4;
-const ROUNDS: i64 = 150;
+const ROUNDS: i64 = 151;
 
 async fn nodes(redis: &Redis) -> Vec<SharedCache> {
     let mut config = at(redis.url());
