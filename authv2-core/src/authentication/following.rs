@@ -25,6 +25,8 @@ use crate::{
 
 /// How long after a failure the next attempt comes.
 const RETRY: Duration = Duration::from_millis(500);
+/// The same for the follower, which costs nothing while the breaker is open.
+const PERSIST: Duration = Duration::from_millis(100);
 /// How often a task that waits looks whether it is still wanted.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
@@ -49,7 +51,12 @@ pub(super) fn start(inner: &Arc<Inner>, follower: Follower) {
 async fn follow(service: Weak<Inner>, mut follower: Follower, wake: Wake) {
     let mut is_failing = false;
     loop {
-        Follower::wait(&wake.word, wake.is_told.load(Ordering::Relaxed)).await;
+        if is_failing {
+            // As soon as there is an answer again memory is trusted again, and the store is spared.
+            sleep(jittered(PERSIST)).await;
+        } else {
+            Follower::wait(&wake.word, wake.is_told.load(Ordering::Relaxed)).await;
+        }
         let Some(inner) = service.upgrade() else { return };
         let done = follower.read(|| inner.clock.now()).await;
         if let Some(lag) = inner.feed.health().lag {
@@ -60,7 +67,6 @@ async fn follow(service: Weak<Inner>, mut follower: Follower, wake: Wake) {
             if !is_failing {
                 tracing::warn!(%error, "what other nodes changed cannot be read at present");
             }
-            sleep(jittered(RETRY)).await;
         } else if is_failing {
             tracing::info!("what other nodes change is followed again");
         }
