@@ -84,8 +84,10 @@ impl Sessions {
         loop {
             let marked = async {
                 let read_after = self.changes.load(Ordering::Acquire);
+                // The store knows every floor that was raised before it is asked.
+                let judged_at = AtomicU64::new(self.raised.load(Ordering::Acquire));
                 let live = read().await.map_err(Missing::Failed)?.ok_or(Missing::Absent)?;
-                Ok(Marked { live: Arc::new(live), read_after, judged_at: AtomicU64::new(0) })
+                Ok(Marked { live: Arc::new(live), read_after, judged_at })
             };
             match self.entries.find(id, marked).await {
                 Ok(marked) if self.is_right(&marked) => return Ok(Some(Arc::clone(&marked.live))),

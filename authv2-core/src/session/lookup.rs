@@ -144,7 +144,7 @@ impl SessionService {
             }
             return;
         };
-        let is_urgent = deadline.since(live.idle_expires_at()) >= self.0.config.idle_ttl / 2;
+        let is_urgent = live.idle_expires_at().since(now) <= self.0.config.idle_ttl / 2;
         if !live.extending.swap(true, Ordering::AcqRel) {
             tokio::spawn(extend(Arc::clone(&self.0.store), Arc::clone(live), now, deadline));
         }

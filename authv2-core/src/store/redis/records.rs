@@ -156,6 +156,6 @@ mod tests {
     fn what_is_written_is_of_the_present_format() {
         let bytes = write_all(&(session(), user()));
         let hash = SecretHash::of(&bytes);
-        assert_eq!(crate::store::redis::seal::base64(hash.as_bytes()), "rfaRwBSrJtohCCpQLa__j6ACe5v4GbigQnmODNe8eds");
+        assert_eq!(crate::store::redis::seal::base64(hash.as_bytes()), "0JuLXmJWSQaiNki9qT8Xnpj6pYCFUlK-sjF7-HUU6zU");
     }
 }
