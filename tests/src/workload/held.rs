@@ -80,18 +80,18 @@ impl Book {
 
     /// One that nobody has begun to end.
     pub(super) fn live(&self, random: &mut Nonsense) -> Option<Arc<Held>> {
-        pick(self.lock().iter().filter(|held| held.is_live()).collect(), random)
+        pick(&self.lock().iter().filter(|held| held.is_live()).collect::<Vec<_>>(), random)
     }
 
     /// One of the last that somebody ended.
     pub(super) fn dead(&self, random: &mut Nonsense) -> Option<Arc<Held>> {
-        pick(self.lock().iter().rev().filter(|held| !held.is_live()).take(30).collect(), random)
+        pick(&self.lock().iter().rev().filter(|held| !held.is_live()).take(30).collect::<Vec<_>>(), random)
     }
 
     /// Another one of the same user that nobody has begun to end.
     pub(super) fn sibling(&self, of: &Held, random: &mut Nonsense) -> Option<Arc<Held>> {
         let is_sibling = |held: &&Arc<Held>| held.is_live() && held.user == of.user && held.session != of.session;
-        pick(self.lock().iter().filter(is_sibling).collect(), random)
+        pick(&self.lock().iter().filter(is_sibling).collect::<Vec<_>>(), random)
     }
 
     /// Somebody has begun to end all of a user, save one perhaps.
@@ -106,7 +106,7 @@ impl Book {
     }
 }
 
-fn pick(among: Vec<&Arc<Held>>, random: &mut Nonsense) -> Option<Arc<Held>> {
+fn pick(among: &[&Arc<Held>], random: &mut Nonsense) -> Option<Arc<Held>> {
     among.get(random.below(among.len())).map(|held| Arc::clone(held))
 }
 

@@ -43,7 +43,7 @@ impl World {
             email: "ada@example.test".to_owned(),
             email_key: "ada@example.test".to_owned(),
             display_name: None,
-            password_hash: Some("a hash".to_owned()).map(crate::store::Redacted),
+            password_hash: Some(crate::store::Redacted("a hash".to_owned())),
             platform_admin: false,
             count_if_taken: Vec::new(),
         };

@@ -119,11 +119,13 @@ impl Upkeep for SqlStore {
             #[cfg(feature = "postgres")]
             Writes::Pool(_) => {}
         }
-        match &self.readers {
-            #[cfg(feature = "sqlite")]
-            Readers::Sqlite(pool) => pool.close().await,
-            #[cfg(feature = "postgres")]
-            Readers::Postgres(leases) => leases.close().await,
+        for readers in [&self.readers, &self.lookout] {
+            match readers {
+                #[cfg(feature = "sqlite")]
+                Readers::Sqlite(pool) => pool.close().await,
+                #[cfg(feature = "postgres")]
+                Readers::Postgres(leases) => leases.close().await,
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ async fn a_client_with_one_retry_notices_no_rolling_restart() {
 async fn a_killed_node_takes_nothing_acknowledged_with_it() {
     let test = "a_killed_node_takes_nothing_acknowledged_with_it";
     let Some(nodes) = Nodes::start_or_skip(test, &patient()).await.unwrap() else { return };
-    let load = begin(&nodes, Load { retries: true, ..load(Nonsense::from_environment().seed()) }).await;
+    let load = begin(&nodes, Load { retries: false, ..load(Nonsense::from_environment().seed()) }).await;
     for node in 0..nodes.count() {
         load.while_doing("kill", Some(node), async {
             block_in_place(|| nodes.kill_9(node)).unwrap();

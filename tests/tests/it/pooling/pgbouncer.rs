@@ -69,11 +69,8 @@ async fn through_pgbouncer_it_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_was_not_told_of_stops_the_start() {
     let database = Postgres::shared().fresh_database().await.unwrap();
-    let bouncer = match PgBouncer::start_or_skip("a_pooler_that_was_not_told_of_stops_the_start", &database, 2).unwrap()
-    {
-        Some(bouncer) => bouncer,
-        None => return,
-    };
+    let test = "a_pooler_that_was_not_told_of_stops_the_start";
+    let Some(bouncer) = PgBouncer::start_or_skip(test, &database, 2).unwrap() else { return };
     let refused = SqlStore::open(&SqlOptions::new(bouncer.runtime_url()), Feed::new()).await.unwrap_err();
     let told = format!("{refused:?}");
     assert!(told.contains("unsupported startup parameter"), "{told}");

@@ -51,7 +51,8 @@ async fn a_request_beyond_the_pool_waits_its_time_and_is_told() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         given_up(store.user(UserId::new())).await;
-        assert!(setup.count("TRUE").await <= i64::from(CONNECTIONS), "the pool is bounded");
+        // Two more are for the change feed.
+        assert!(setup.count("TRUE").await <= i64::from(CONNECTIONS) + 2, "the pool is bounded");
         for held in held {
             held.await.unwrap();
         }
@@ -84,12 +85,12 @@ async fn who_waits_for_a_lock_gives_up_and_the_server_stops_waiting() {
     on_each_way("who_waits_for_a_lock_gives_up_and_the_server_stops_waiting", async |mut setup| {
         setup.run("BEGIN; LOCK TABLE deployment IN ACCESS EXCLUSIVE MODE").await;
         let store = setup.store.clone();
-        // The server may be first to give up, by a hair.
+        // The server gives up first, after half the time: a lock that is held is no outage.
         for verb in [true, false] {
             let from = Instant::now();
             let answer = if verb { store.keep_value("a", "a".to_owned()).await.map(drop) } else { store.ping().await };
             assert!(answer.is_err_and(|error| error.to_string().contains("unavailable")));
-            assert!((PATIENCE * 9 / 10..PATIENCE + SLACK).contains(&from.elapsed()), "{:?}", from.elapsed());
+            assert!((PATIENCE * 4 / 10..PATIENCE + SLACK).contains(&from.elapsed()), "{:?}", from.elapsed());
         }
         // The lock is still held: nobody waits because nobody wants it anymore.
         setup.until(WAITING_FOR_A_LOCK, false).await;
