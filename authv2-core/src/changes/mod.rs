@@ -3,7 +3,7 @@
 //! A change is a row of the `changes` table, written in the transaction of what it tells. Here stands what a change is,
 //! and the form of the feed inside one process: a store publishes what it committed, listeners apply it to their memory
 //! before the write is answered, and subscribers (live sockets) are woken. What other nodes and processes committed
-//! comes from the table, through [`follower`].
+//! comes from the table, through `follower`.
 
 mod follower;
 mod freshness;
