@@ -45,13 +45,13 @@ impl Follower {
         Ok(Self { store, feed, position })
     }
 
-    /// Applies everything that was committed since the last reading; how much.
+    /// Applies everything that was committed since the last reading.
     ///
     /// # Errors
     /// The store's. Nothing is lost: the next reading begins where this one did.
-    pub(crate) async fn read(&mut self, now: impl Fn() -> Timestamp) -> Result<usize, StoreError> {
+    pub(crate) async fn read(&mut self, now: impl Fn() -> Timestamp) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let count = match self.store.follow(Some(&self.position)).await? {
+        match self.store.follow(Some(&self.position)).await? {
             Followed::Changes { changes, position } => {
                 let news: Vec<Change> = changes.iter().map(|record| record.change).collect();
                 self.feed.hear(&news);
@@ -60,18 +60,16 @@ impl Follower {
                 for record in &changes {
                     telemetry::observe(telemetry::REVOCATION_LAG, now.since(record.at));
                 }
-                news.len()
             }
             Followed::Lost { position } => {
                 tracing::warn!("changes were missed or taken back: everything in memory is read anew");
                 // The signing keys are read again before their next use like everything else.
                 self.feed.hear(&[Change::Everything]);
                 self.position = position;
-                1
             }
-        };
+        }
         self.feed.0.freshness.note(begun);
-        Ok(count)
+        Ok(())
     }
 
     /// How long to wait for a word before the next reading.
