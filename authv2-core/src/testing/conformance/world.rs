@@ -189,14 +189,15 @@ pub(super) fn revoked(session: SessionId, user: UserId) -> Change {
 
 /// Requires the same changes the same number of times; parallel verbs may be heard in another order.
 pub(super) fn expect_same_changes(found: &[Change], expected: &[Change]) {
-    let count = |changes: &[Change]| {
-        let mut counts = HashMap::<Change, usize>::new();
-        for change in changes {
-            *counts.entry(*change).or_default() += 1;
-        }
-        counts
-    };
-    assert_eq!(count(found), count(expected));
+    let mut surplus = HashMap::<Change, i64>::new();
+    for change in found {
+        *surplus.entry(*change).or_default() += 1;
+    }
+    for change in expected {
+        *surplus.entry(*change).or_default() -= 1;
+    }
+    surplus.retain(|_, times| *times != 0);
+    assert!(surplus.is_empty(), "found too often (negative: too seldom): {surplus:?}");
 }
 
 /// Starts `count` tasks that wait for each other and then run at the same time; what each answered, in no order.
