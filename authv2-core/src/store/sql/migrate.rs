@@ -53,6 +53,14 @@ const MIGRATIONS: &[Migration] = &[
         down: include_str!("migrations/0004_feed.down.sql"),
         tolerated_by_older: true,
     },
+    Migration {
+        version: 5,
+        name: "tokens",
+        up: include_str!("migrations/0005_tokens.up.sql"),
+        down: include_str!("migrations/0005_tokens.down.sql"),
+        // An older node would take tokens that were revoked, and bound ones without their key.
+        tolerated_by_older: false,
+    },
 ];
 
 /// The version of the schema that this build works on.
