@@ -12,7 +12,7 @@ use utoipa::{
 use super::{
     accounts, analytics, authzen, decisions, health, members, metadata, organizations,
     problem::{self, Problem},
-    resource_types, roles, service_accounts, sessions,
+    resource_types, roles, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -63,6 +63,10 @@ use super::{
         decisions::check_many,
         analytics::permissions,
         analytics::sessions,
+        signing_keys::list,
+        signing_keys::create,
+        signing_keys::rotate,
+        signing_keys::revoke,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

@@ -226,10 +226,10 @@ impl AuthenticationService {
         self.current_keys().await?;
         let now = self.now();
         match self.0.jwt.verify(token, now) {
-            Err(TokenRefusal::UnknownKeyId) if self.0.jwt.may_reload(now) => {
-                self.reload_keys().await?;
-                Ok(self.0.jwt.verify(token, now))
-            }
+            Err(TokenRefusal::UnknownKeyId) => match self.0.jwt.key_made_at(token) {
+                Some(made_at) if self.look_for_key(made_at).await? => Ok(self.0.jwt.verify(token, now)),
+                _ => Ok(Err(TokenRefusal::UnknownKeyId)),
+            },
             verdict => Ok(verdict),
         }
     }

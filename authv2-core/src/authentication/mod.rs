@@ -22,6 +22,7 @@ mod members;
 mod organizations;
 mod requirement;
 mod roles;
+mod signing_keys;
 mod tenancy;
 mod tenant;
 mod throttle;
@@ -30,7 +31,7 @@ use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
-    builder::{Builder, StartError, user_service},
+    builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     login::{Credentials, Login, SignedIn},
@@ -41,6 +42,7 @@ pub(crate) use self::{
     credentials::{REQUEST_ID, REVISION},
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
+    signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
@@ -49,7 +51,7 @@ use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::JwtService,
+    jwt::{JwtService, KeyRing},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -73,6 +75,7 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,

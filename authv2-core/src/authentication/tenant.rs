@@ -109,7 +109,7 @@ impl AuthenticationService {
         let credentials = match (principal.method(), cookie) {
             (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
             _ => {
-                let (access_token, expires_in) = self.access_token(&session)?;
+                let (access_token, expires_in) = self.access_token(&session).await?;
                 Credentials::Access { access_token, expires_in }
             }
         };

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 const ISSUER: &str = "https://auth.example";
 
-#[test]
-fn jsonwebtoken_verifies_our_tokens_with_our_published_keys() {
+#[tokio::test]
+async fn jsonwebtoken_verifies_our_tokens_with_our_published_keys() {
     let master = Arc::new(MasterKey::from_bytes(&[1; 32]));
     let now = SystemClock::wall();
     for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384, Algorithm::RS256, Algorithm::PS256] {
@@ -37,7 +37,7 @@ fn jsonwebtoken_verifies_our_tokens_with_our_published_keys() {
             scope: None,
             cnf: None,
         };
-        let token = service.mint(&claims, now).unwrap();
+        let token = service.mint(&claims, now).await.unwrap();
 
         let published: JwkSet = serde_json::from_value(serde_json::to_value(service.jwks(now)).unwrap()).unwrap();
         let header = decode_header(&token).unwrap();

@@ -50,6 +50,7 @@ mod role;
 mod session;
 mod session_statistics;
 mod sign_in;
+mod signing_keys;
 #[cfg(all(test, feature = "sqlite"))]
 mod sqlite;
 mod storm;
@@ -139,7 +140,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 25] = [
+    let rooms: [&[Case]; 26] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -154,6 +155,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         storm::CASES,
         throttle::CASES,
         deployment::CASES,
+        signing_keys::CASES,
         changes::CASES,
         audit::CASES,
         purge::CASES,
