@@ -19,9 +19,9 @@ use crate::contract::{
     signing_keys::kid,
 };
 
-const LIFE: Duration = Duration::from_secs(3);
-/// How long before its end a token is not looked at anymore: the request takes its time.
-const CLOSE: Duration = Duration::from_millis(700);
+const LIFE: Duration = Duration::from_secs(5);
+/// How long before its end a token is not looked at anymore: `exp` is in whole seconds, and the request takes its time.
+const CLOSE: Duration = Duration::from_millis(2500);
 const EMAIL: &str = "ada@example.org";
 
 fn settings(url: &str) -> Settings {
@@ -29,7 +29,7 @@ fn settings(url: &str) -> Settings {
         .store(url)
         .with("AUTHV2_TOKENS__ACCESS_TTL", LIFE.as_secs().to_string())
         .with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1")
-        .with("AUTHV2_TOKENS__ROTATION_INTERVAL", "4")
+        .with("AUTHV2_TOKENS__ROTATION_INTERVAL", "6")
         .with("AUTHV2_CHANGES__MAX_STALENESS", "2")
         .with("AUTHV2_SESSION__MAX_PER_USER", "10000")
         .with("AUTHV2_ISSUER", "http://rotation.test")
@@ -96,7 +96,7 @@ async fn no_request_notices_that_keys_rotate_and_that_the_nodes_that_rotate_them
     let mut outside = Outside::default();
     register(&api(&servers[0]), EMAIL).await;
     let (one, two) = (api(&servers[0]), api(&servers[1]));
-    let mut kids = traffic(&[&one, &two], &mut outside, Duration::from_secs(10)).await;
+    let mut kids = traffic(&[&one, &two], &mut outside, Duration::from_secs(14)).await;
     assert!(kids.len() >= 2, "{kids:?}");
     // Whichever of them looks after the keys: each is killed once, and the other goes on alone.
     for (killed, survivor) in [(0, 1), (1, 0)] {
