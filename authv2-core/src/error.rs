@@ -271,6 +271,12 @@ impl Error {
         Self::new(Code::Internal, "the request could not be completed")
     }
 
+    /// For adapters: a caller whom an issuer elsewhere vouches for asks for what only users of this deployment have.
+    #[must_use]
+    pub fn not_signed_in_here() -> Self {
+        Self::new(Code::PermissionDenied, "this is for those who signed in here")
+    }
+
     /// The kind: what to branch on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -12,10 +12,10 @@ use crate::{
     id::UserId,
     jwt::{AccessClaims, TokenRefusal},
     permission::CatchUpError,
-    principal::{Membership, Principal},
+    principal::{Known, Membership, Method, Principal, Who},
     secret::Secret,
     session::{LiveSession, Watched},
-    store::UserRecord,
+    store::{Transport, UserRecord},
     telemetry,
     tenant::Tenant,
 };
@@ -149,7 +149,7 @@ impl AuthenticationService {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock)))
+        Ok(self.principal(live, membership, origin))
     }
 
     /// The session after a look at where it is used from; `None` if that has ended it.
@@ -218,7 +218,16 @@ impl AuthenticationService {
                 return Err(Error::new(Code::WrongOrganization, "the session is not in that organization"));
             }
         }
-        Ok(Some(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock))))
+        Ok(Some(self.principal(live, membership, origin)))
+    }
+
+    fn principal(&self, live: Arc<LiveSession>, membership: Option<Membership>, origin: &Origin) -> Principal {
+        let method = match live.session().transport {
+            Transport::Bearer => Method::Bearer,
+            Transport::Cookie => Method::Cookie,
+        };
+        let known = Known { who: Who::User(live), method, membership, clock: Arc::clone(&self.0.clock) };
+        Principal::new(Arc::new(known), origin.ip)
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.

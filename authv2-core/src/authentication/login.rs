@@ -214,13 +214,17 @@ impl AuthenticationService {
     }
 
     /// Gives the cookies of a cookie session anew, with the life that the session has now.
-    #[must_use]
-    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> SignedIn {
-        SignedIn {
-            user: principal.user(),
-            session: principal.session(),
-            credentials: self.cookie(&principal.session_record(), secret),
-        }
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`] without a session.
+    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> Result<SignedIn> {
+        let live = principal.signed_in()?;
+        let session = live.record();
+        Ok(SignedIn {
+            user: User::from(live.user()),
+            session: Session::of(&session, true),
+            credentials: self.cookie(&session, secret),
+        })
     }
 
     /// The double-submit token of a cookie session.
@@ -234,7 +238,8 @@ impl AuthenticationService {
     /// # Errors
     /// An outage. A session that has ended meanwhile is as good.
     pub async fn logout(&self, principal: &Principal, origin: &Origin) -> Result<()> {
-        self.0.sessions.revoke(principal.user_id(), principal.session_id(), origin).await?;
+        let live = principal.signed_in()?;
+        self.0.sessions.revoke(live.user().id, live.session().id, origin).await?;
         Ok(())
     }
 
@@ -253,8 +258,9 @@ impl AuthenticationService {
     /// # Errors
     /// An outage.
     pub async fn logout_all(&self, principal: &Principal, except_current: bool, origin: &Origin) -> Result<u64> {
-        let keep = except_current.then(|| principal.session_id());
-        Ok(self.0.sessions.revoke_all(principal.user_id(), keep, origin).await?)
+        let live = principal.signed_in()?;
+        let keep = except_current.then(|| live.session().id);
+        Ok(self.0.sessions.revoke_all(live.user().id, keep, origin).await?)
     }
 
     fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {

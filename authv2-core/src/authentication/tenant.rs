@@ -97,12 +97,12 @@ impl AuthenticationService {
         cookie: Option<Secret>,
         origin: &Origin,
     ) -> Result<SignedIn> {
-        let user = principal.user_id();
+        let live = principal.signed_in()?;
+        let (user, session) = (live.user().id, live.session().id);
         let Some(tenant) = self.tenant_of(user, organization, store).await? else { return Err(not_a_member()) };
-        let act = Act::new("session.switched", Actor::User(user), self.now(), origin)
-            .within(tenant.organization)
-            .on(principal.session_id());
-        let Some(session) = self.0.store.enter(user, principal.session_id(), tenant, act).await? else {
+        let act =
+            Act::new("session.switched", Actor::User(user), self.now(), origin).within(tenant.organization).on(session);
+        let Some(session) = self.0.store.enter(user, session, tenant, act).await? else {
             // It was a member a moment ago, or the session was live.
             return Err(not_a_member());
         };
@@ -113,7 +113,7 @@ impl AuthenticationService {
                 Credentials::Access { access_token, expires_in }
             }
         };
-        Ok(SignedIn { user: User::from(principal.user_record()), session: Session::of(&session, true), credentials })
+        Ok(SignedIn { user: User::from(live.user()), session: Session::of(&session, true), credentials })
     }
 }
 
