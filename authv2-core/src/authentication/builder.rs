@@ -10,6 +10,7 @@ use super::{
     foundation,
     keys::KeyWatch,
     throttle::Throttle,
+    tokens::Tokens,
 };
 use crate::{
     changes::{Feed, Follower},
@@ -217,6 +218,7 @@ impl Builder {
             organizations,
             permissions,
             keys: watch,
+            tokens: Tokens::new(config.tokens.cache_bytes),
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },

@@ -25,11 +25,13 @@ mod roles;
 mod tenancy;
 mod tenant;
 mod throttle;
+mod tokens;
 
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
+    authenticate::Authenticating,
     builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
@@ -44,7 +46,7 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle};
+use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -76,6 +78,7 @@ struct Inner {
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,
+    tokens: Tokens,
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,

@@ -10,12 +10,16 @@ use serde::Serialize;
 pub(crate) use self::check::refuse;
 pub use self::{check::Check, external::ExternalIdentity};
 use crate::{
+    changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
     error::{Error, Result},
     id::{SessionId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
-    store::Risk,
+    store::{
+        Risk, Transport,
+        cached::{Weigh, bytes},
+    },
     tenant::Tenant,
     user::User,
 };
@@ -60,6 +64,62 @@ pub(crate) struct Known {
     /// Found true for the tenant that the credential names.
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) validity: Validity,
+}
+
+/// As long as what is known of a caller holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Validity {
+    /// Until its credential expires.
+    pub(crate) until: Timestamp,
+    /// Until one of these changes: the session, its user and so on.
+    pub(crate) marks: [Mark; 5],
+    /// When the reading of them began.
+    pub(crate) since: Since,
+}
+
+impl Weigh for Known {
+    fn bytes(&self) -> u64 {
+        // The key, a token; its place in the cache, the allocator's share. A session is weighed where sessions are.
+        const AROUND: usize = 800;
+        bytes(size_of::<Self>() + AROUND)
+    }
+}
+
+impl Known {
+    /// Until `until`, or until the session, its user or what `tenant` names changes.
+    pub(crate) fn of_user(
+        live: Arc<LiveSession>,
+        membership: Option<Membership>,
+        clock: Arc<dyn Clock>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let session = live.session();
+        let of_session = Mark::of_session(session.id);
+        let organization = membership.as_ref().map(|membership| membership.tenant.organization);
+        let marks = [
+            of_session,
+            Mark::of_user(session.user_id),
+            session.organization.map_or(of_session, Mark::of_organization),
+            organization.map_or(of_session, Mark::of_organization),
+            Mark::KEYS,
+        ];
+        let method = match session.transport {
+            Transport::Bearer => Method::Bearer,
+            Transport::Cookie => Method::Cookie,
+        };
+        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
+    }
+
+    /// Whether it still holds at `now`, as far as this node has heard.
+    #[inline]
+    pub(crate) fn holds(&self, feed: &Feed, now: Timestamp) -> bool {
+        let is_live = match &self.who {
+            Who::User(live) => live.is_live(now),
+            Who::External(_) => true,
+        };
+        is_live && now < self.validity.until && feed.unchanged(&self.validity.marks, self.validity.since)
+    }
 }
 
 /// Who is behind a credential.
