@@ -222,14 +222,16 @@ impl AuthenticationService {
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.
-    async fn verify(&self, token: &str) -> Result<Result<AccessClaims, TokenRefusal>> {
+    pub(super) async fn verify(&self, token: &str) -> Result<Result<AccessClaims, TokenRefusal>> {
         self.current_keys().await?;
         let now = self.now();
-        match self.0.jwt.verify(token, now) {
-            Err(TokenRefusal::UnknownKeyId) if self.0.jwt.may_reload(now) => {
-                self.reload_keys().await?;
-                Ok(self.0.jwt.verify(token, now))
-            }
+        let mut verdict = self.0.jwt.verify(token, now);
+        if verdict == Err(TokenRefusal::UnknownKeyId) && self.0.jwt.may_reload(now) {
+            self.reload_keys().await?;
+            verdict = self.0.jwt.verify(token, now);
+        }
+        match verdict {
+            Ok(claims) if self.is_token_revoked(claims.token_id()).await? => Ok(Err(TokenRefusal::Revoked)),
             verdict => Ok(verdict),
         }
     }

@@ -21,6 +21,7 @@ mod login;
 mod members;
 mod organizations;
 mod requirement;
+mod revocation;
 mod roles;
 mod tenancy;
 mod tenant;
@@ -49,7 +50,7 @@ use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::JwtService,
+    jwt::{JwtService, RevokedTokens},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -76,6 +77,7 @@ struct Inner {
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,
+    revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,
