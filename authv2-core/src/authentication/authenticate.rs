@@ -160,9 +160,7 @@ impl AuthenticationService {
             return Ok(Principal::new(known, origin.ip));
         }
         // The look at where it is used from has changed the session: only for this request, the next one reads it.
-        let term = (known.validity.until, known.validity.since);
-        let known = Known::of_user(watched, known.membership.clone(), Arc::clone(&self.0.clock), term);
-        Ok(Principal::new(Arc::new(known), origin.ip))
+        Ok(Principal::new(Arc::new(known.by(watched)), origin.ip))
     }
 
     /// What is to be known of the bearer of a token: whether it was issued here, and what it stands for at present.
@@ -197,7 +195,7 @@ impl AuthenticationService {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Known::of_user(live, membership, Arc::clone(&self.0.clock), (until, since)))
+        Ok(Known::of_user(live, membership, Arc::clone(&self.0.clock), Some(claims.token_id()), (until, since)))
     }
 
     /// The session after a look at where it is used from; `None` if that has ended it.
@@ -269,19 +267,22 @@ impl AuthenticationService {
             }
         }
         let term = (expires_at, since);
-        let known = Known::of_user(live, membership, Arc::clone(&self.0.clock), term);
+        let known = Known::of_user(live, membership, Arc::clone(&self.0.clock), None, term);
         Ok(Some(Principal::new(Arc::new(known), origin.ip)))
     }
 
-    /// Verifies a token; until when its own time and its key's let it be good. Reads the signing keys again if they have changed, or if another node may have made one.
-    async fn verify(&self, token: &str) -> Result<Result<(AccessClaims, Timestamp), TokenRefusal>> {
+    /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one. With
+    /// its claims comes until when its own time and its key's let it be good.
+    pub(super) async fn verify(&self, token: &str) -> Result<Result<(AccessClaims, Timestamp), TokenRefusal>> {
         self.current_keys().await?;
         let now = self.now();
-        match self.0.jwt.verify_until(token, now) {
-            Err(TokenRefusal::UnknownKeyId) if self.0.jwt.may_reload(now) => {
-                self.reload_keys().await?;
-                Ok(self.0.jwt.verify_until(token, now))
-            }
+        let mut verdict = self.0.jwt.verify_until(token, now);
+        if matches!(verdict, Err(TokenRefusal::UnknownKeyId)) && self.0.jwt.may_reload(now) {
+            self.reload_keys().await?;
+            verdict = self.0.jwt.verify_until(token, now);
+        }
+        match verdict {
+            Ok((claims, _)) if self.is_token_revoked(claims.token_id()).await? => Ok(Err(TokenRefusal::Revoked)),
             verdict => Ok(verdict),
         }
     }

@@ -8,6 +8,7 @@ use std::{
 use super::Inner;
 use crate::{
     clock::Clock,
+    jwt::KEEP_EXPIRED,
     store::{KEEP_DEAD_SESSIONS, PurgeBefore, SharedStore, StoreError},
 };
 
@@ -51,7 +52,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
             samples: now - KEEP_SAMPLES,
+            tokens: now - KEEP_EXPIRED,
         };
+        inner.revoked.forget_expired(before.tokens);
         while inner.store.purge(before).await? > 0 {}
         Ok(())
     });

@@ -21,6 +21,7 @@ mod login;
 mod members;
 mod organizations;
 mod requirement;
+mod revocation;
 mod roles;
 mod tenancy;
 mod tenant;
@@ -51,7 +52,7 @@ use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::JwtService,
+    jwt::{JwtService, RevokedTokens},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -79,6 +80,7 @@ struct Inner {
     permissions: PermissionService,
     keys: KeyWatch,
     tokens: Tokens,
+    revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,

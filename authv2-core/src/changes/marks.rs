@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 use super::Change;
-use crate::id::{MemberId, OrgId, SessionId, UserId};
+use crate::id::{MemberId, OrgId, SessionId, TokenId, UserId};
 
 /// How many marks there are: 128 KiB in all, which a processor keeps close.
 const MARKS: usize = 16 * 1024;
@@ -37,6 +37,10 @@ impl Mark {
     }
 
     pub(crate) fn of_user(id: UserId) -> Self {
+        Self::of(id.as_uuid())
+    }
+
+    pub(crate) fn of_token(id: TokenId) -> Self {
         Self::of(id.as_uuid())
     }
 
@@ -89,6 +93,7 @@ impl Marks {
             | Change::OrganizationChanged { organization, .. } => mark(Mark::of_organization(organization)),
             Change::UserChanged { user } => mark(Mark::of_user(user)),
             Change::MemberChanged { member, .. } => mark(Mark::of_member(member)),
+            Change::TokenRevoked { token, .. } => mark(Mark::of_token(token)),
             Change::SigningKeysChanged => mark(Mark::KEYS),
             Change::SessionsRevoked { organization: None, .. } | Change::Everything => {
                 self.everything.fetch_max(number, Ordering::AcqRel);

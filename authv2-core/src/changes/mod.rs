@@ -28,7 +28,10 @@ pub(crate) use self::{
     recent::Subject,
 };
 use self::{freshness::Freshness, marks::Marks, recent::Recent};
-use crate::id::{MemberId, OrgId, SessionId, UserId};
+use crate::{
+    clock::Timestamp,
+    id::{MemberId, OrgId, SessionId, TokenId, UserId},
+};
 
 /// How many changes a slow subscriber may fall behind before it is told to start over.
 const SUBSCRIBER_BUFFER: usize = 1024;
@@ -50,6 +53,13 @@ pub enum Change {
         organization: Option<OrgId>,
         /// The least generation that lives there from then on.
         generation: i64,
+    },
+    /// One access token was revoked, its session or not.
+    TokenRevoked {
+        /// Which.
+        token: TokenId,
+        /// When it would have expired: from then on nobody needs to know.
+        expires_at: Timestamp,
     },
     /// A session's row changed otherwise: it acts in another tenant, or looks riskier. Of sessions in an organization
     /// that was removed, the organization's own change tells.

@@ -81,6 +81,8 @@ refusals! {
     IssuedInFuture = "issued_in_future", "the token was issued in the future";
     /// No `sid`, and the subject is not the client itself.
     NoSession = "no_session", "the token belongs to no session";
+    /// It was revoked by its `jti`, whatever has become of its session.
+    Revoked = "revoked", "the token was revoked";
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
     error::{Error, Result},
-    id::{SessionId, UserId},
+    id::{SessionId, TokenId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
     store::{
@@ -73,7 +73,7 @@ pub(crate) struct Validity {
     /// Until its credential expires.
     pub(crate) until: Timestamp,
     /// Until one of these changes: the session, its user and so on.
-    pub(crate) marks: [Mark; 5],
+    pub(crate) marks: [Mark; 6],
     /// When the reading of them began.
     pub(crate) since: Since,
 }
@@ -87,11 +87,13 @@ impl Weigh for Known {
 }
 
 impl Known {
-    /// Until `until`, or until the session, its user or what `tenant` names changes.
+    /// Until `until`, or until its session, its user, what it may do in its tenant, the token itself or the signing keys
+    /// change.
     pub(crate) fn of_user(
         live: Arc<LiveSession>,
         membership: Option<Membership>,
         clock: Arc<dyn Clock>,
+        token: Option<TokenId>,
         (until, since): (Timestamp, Since),
     ) -> Self {
         let session = live.session();
@@ -102,6 +104,7 @@ impl Known {
             Mark::of_user(session.user_id),
             session.organization.map_or(of_session, Mark::of_organization),
             organization.map_or(of_session, Mark::of_organization),
+            token.map_or(of_session, Mark::of_token),
             Mark::KEYS,
         ];
         let method = match session.transport {
@@ -109,6 +112,13 @@ impl Known {
             Transport::Cookie => Method::Cookie,
         };
         Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
+    }
+
+    /// The same, by the session as it has become.
+    pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
+        let Self { method, membership, clock, validity, .. } = self;
+        let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
+        Self { who: Who::User(live), method: *method, membership, clock, validity }
     }
 
     /// Whether it still holds at `now`, as far as this node has heard.
