@@ -32,8 +32,14 @@ async fn world() -> (AuthenticationService, Request<()>, Request<()>) {
     let account = NewAccount { email: EMAIL, password: &password, display_name: None };
     auth.register(account, &Origin::default()).await.unwrap();
     let sign_in = async |transport| {
-        let login =
-            Login { email: EMAIL.into(), password: PASSWORD.into(), organization: None, store: None, transport };
+        let login = Login {
+            email: EMAIL.into(),
+            password: PASSWORD.into(),
+            organization: None,
+            store: None,
+            transport,
+            proof: None,
+        };
         auth.login(login, &Origin::default()).await.unwrap().credentials
     };
     let Credentials::Cookie { secret, .. } = sign_in(Transport::Cookie).await else { panic!("no cookie") };

@@ -5,17 +5,18 @@ use std::{sync::Arc, time::Duration};
 use super::{
     AuthenticationService, RequestHead,
     credentials::{CookieChecks, Credential, Presented},
+    dpop::check_binding,
 };
 use crate::{
     audit::Origin,
-    error::{Challenge, Code, Error, Result},
+    error::{Challenge, Code, Error, Result, Scheme},
     id::UserId,
     jwt::{AccessClaims, TokenRefusal},
     permission::CatchUpError,
     principal::{Membership, Principal},
     secret::Secret,
     session::{LiveSession, Watched},
-    store::UserRecord,
+    store::{Proof, UserRecord},
     telemetry,
     tenant::Tenant,
 };
@@ -34,7 +35,7 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
-    /// nobody. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
+    /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
     /// settings want that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the
     /// contract has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(
@@ -97,7 +98,11 @@ impl AuthenticationService {
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
-            Credential::Bearer(token) => self.by_token(&token, &origin, purpose).await.map(Some),
+            Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
+            Credential::Dpop { token, proof } => {
+                let judged = self.by_token(&token, Some(proof), &origin, purpose).await;
+                judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
+            }
             Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
         }
     }
@@ -119,7 +124,13 @@ impl AuthenticationService {
         })
     }
 
-    async fn by_token(&self, token: &Secret, origin: &Origin, purpose: Purpose) -> Result<Principal> {
+    async fn by_token(
+        &self,
+        token: &Secret,
+        proof: Option<Proof>,
+        origin: &Origin,
+        purpose: Purpose,
+    ) -> Result<Principal> {
         let claims = match self.verify(token.expose()).await? {
             Ok(claims) => claims,
             Err(refusal) => {
@@ -128,18 +139,22 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
-        // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
-        if claims.cnf.is_some() {
-            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "bound_to_a_key");
-            return Err(invalid_token());
-        }
+        check_binding(claims.cnf.as_ref().map(|key| key.jkt.as_str()), proof.as_ref())?;
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
         let live = self.0.sessions.live(session).await?;
-        let Some(live) = live.filter(|live| is_of(&claims, live.user())) else {
+        let is_its_own = |live: &Arc<LiveSession>| {
+            // A session's key is the one that it was opened with, whatever a token says.
+            let key = live.session().key_thumbprint.as_deref();
+            is_of(&claims, live.user()) && key == proof.as_ref().map(|proof| proof.key.as_slice())
+        };
+        let Some(live) = live.filter(is_its_own) else {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
             return Err(invalid_token());
         };
+        if let Some(proof) = proof {
+            self.use_proof(proof).await?;
+        }
         let Some(live) = self.watched(live, origin, purpose).await? else { return Err(invalid_token()) };
         // A token acts in the tenant that it was issued for, wherever its session has gone since.
         let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });

@@ -22,6 +22,8 @@ const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
 /// How often the live sessions are counted, and how long those numbers are kept.
 const COUNT_SESSIONS: Duration = Duration::from_secs(60);
 const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a used proof is remembered after it has become too old: nodes need not agree on the time to the second.
+const KEEP_PROOFS: Duration = Duration::from_secs(60);
 
 pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, WRITE_BEHIND, "write behind", |inner| async move {
@@ -45,6 +47,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
             samples: now - KEEP_SAMPLES,
+            proofs: now - KEEP_PROOFS,
         };
         while inner.store.purge(before).await? > 0 {}
         Ok(())

@@ -93,11 +93,18 @@ fn migrates_up_and_back_and_says_what_it_did() {
     let directory = tempfile::tempdir().unwrap();
     let shell = Shell::development(directory.path());
     let up = shell.run(["migrate"], "");
-    assert_eq!((up.code, up.out.as_str()), (Some(0), "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\n"), "{up:?}");
+    assert_eq!(
+        (up.code, up.out.as_str()),
+        (Some(0), "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\n"),
+        "{up:?}"
+    );
     assert!(shell.run(["migrate"], "").out.starts_with("nothing to apply"));
     let unknown = shell.run(["migrate", "--to", "4711"], "");
     assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), "there is no schema version 4711\n"));
-    assert_eq!(shell.run(["migrate", "--to", "0"], "").out, "reverted 5\nreverted 4\nreverted 3\nreverted 2\nreverted 1\n");
+    assert_eq!(
+        shell.run(["migrate", "--to", "0"], "").out,
+        "reverted 5\nreverted 4\nreverted 3\nreverted 2\nreverted 1\n"
+    );
     assert!(shell.run(["migrate", "--to", "0"], "").out.starts_with("nothing to revert"));
 }
 

@@ -127,6 +127,8 @@ pub struct PurgeBefore {
     pub changes: Timestamp,
     /// Numbers of live sessions counted before this.
     pub samples: Timestamp,
+    /// Proofs of possession that were too old before this.
+    pub proofs: Timestamp,
 }
 
 /// The connection string, whose password must not be printed.

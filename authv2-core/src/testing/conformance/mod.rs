@@ -42,6 +42,7 @@ mod limits;
 mod member;
 mod organization;
 mod password;
+mod proof;
 mod purge;
 mod races;
 mod refresh;
@@ -139,7 +140,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 25] = [
+    let rooms: [&[Case]; 26] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -150,6 +151,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         session_statistics::CASES,
         refresh::CASES,
         refresh_model::CASES,
+        proof::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,
