@@ -99,7 +99,14 @@ impl World {
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn sign_in(auth: &AuthenticationService, transport: Transport) -> Credentials {
-    let login = Login { email: EMAIL.into(), password: PASSWORD.into(), organization: None, store: None, transport };
+    let login = Login {
+        email: EMAIL.into(),
+        password: PASSWORD.into(),
+        organization: None,
+        store: None,
+        transport,
+        proof: None,
+    };
     auth.login(login, &Origin::default()).await.unwrap().credentials
 }
 

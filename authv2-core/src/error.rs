@@ -80,6 +80,10 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, Unauthenticated, "Authentication is required";
     /// The access token is malformed, expired, revoked or not ours.
     InvalidToken = "invalid_token", UNAUTHORIZED, Unauthenticated, "The token is not valid";
+    /// The proof of possession (RFC 9449) is missing where one must be, or no good for this request.
+    InvalidDpopProof = "invalid_dpop_proof", UNAUTHORIZED, Unauthenticated, "The proof of possession is not valid";
+    /// The proof of possession must carry the nonce of the header `DPoP-Nonce`.
+    UseDpopNonce = "use_dpop_nonce", UNAUTHORIZED, Unauthenticated, "The proof of possession needs a nonce";
     /// E-mail and password do not belong together.
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
     /// The refresh token is unknown, expired, superseded or revoked.
@@ -173,6 +177,24 @@ pub enum Challenge {
         /// The `acr` wanted.
         acr_values: Option<String>,
     },
+    /// The proof of possession is missing or no good (RFC 9449 section 7.1).
+    InvalidDpopProof,
+    /// The proof of possession must carry the server's nonce (RFC 9449 sections 8 and 9).
+    UseDpopNonce {
+        /// The nonce, for the header `DPoP-Nonce`.
+        nonce: String,
+    },
+}
+
+/// The authentication schemes that a challenge names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750).
+    Bearer,
+    /// `DPoP` (RFC 9449).
+    Dpop,
+    /// A token came as `Bearer` and is wanted as `DPoP`.
+    DpopInstead,
 }
 
 /// The limit that a throttled request ran into, as the `RateLimit-Policy` field says it.
@@ -199,6 +221,7 @@ struct Inner {
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
+    scheme: Scheme,
     policy: Option<RatePolicy>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -212,9 +235,14 @@ impl Error {
         let challenge = match code {
             Code::Unauthenticated => Some(Challenge::Bare),
             Code::InvalidToken => Some(Challenge::InvalidToken),
+            Code::InvalidDpopProof => Some(Challenge::InvalidDpopProof),
             Code::AmbiguousCredentials => Some(Challenge::InvalidRequest),
             _ if code.status() == StatusCode::UNAUTHORIZED => Some(Challenge::Bare),
             _ => None,
+        };
+        let scheme = match code {
+            Code::InvalidDpopProof | Code::UseDpopNonce => Scheme::Dpop,
+            _ => Scheme::Bearer,
         };
         Self(Box::new(Inner {
             code,
@@ -222,6 +250,7 @@ impl Error {
             fields: Vec::new(),
             retry_after,
             challenge,
+            scheme,
             policy: None,
             source: None,
         }))
@@ -260,6 +289,17 @@ impl Error {
 
     pub(crate) fn with_challenge(mut self, challenge: Challenge) -> Self {
         self.0.challenge = Some(challenge);
+        self
+    }
+
+    /// The proof of possession must carry `nonce`.
+    pub(crate) fn use_dpop_nonce(nonce: String) -> Self {
+        Self::new(Code::UseDpopNonce, "send a proof with the nonce of the header `DPoP-Nonce`")
+            .with_challenge(Challenge::UseDpopNonce { nonce })
+    }
+
+    pub(crate) fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.0.scheme = scheme;
         self
     }
 
@@ -318,6 +358,12 @@ impl Error {
     pub fn challenge(&self) -> Option<&Challenge> {
         self.0.challenge.as_ref()
     }
+
+    /// The scheme of that challenge.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
+    }
 }
 
 impl fmt::Display for Error {
@@ -328,13 +374,14 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { code, detail, fields, retry_after, challenge, policy, source } = &*self.0;
+        let Inner { code, detail, fields, retry_after, challenge, scheme, policy, source } = &*self.0;
         f.debug_struct("Error")
             .field("code", code)
             .field("detail", detail)
             .field("fields", fields)
             .field("retry_after", retry_after)
             .field("challenge", challenge)
+            .field("scheme", scheme)
             .field("policy", policy)
             .field("source", source)
             .finish()

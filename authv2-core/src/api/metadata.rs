@@ -8,7 +8,10 @@ use super::{
     call::{Call, Reply},
     openapi,
 };
-use crate::error::Result;
+use crate::{
+    error::Result,
+    jwt::{Algorithm, proof_algorithms},
+};
 
 /// The public signing keys (RFC 7517)
 ///
@@ -34,6 +37,7 @@ pub(super) async fn authorization_server(call: Call<'_>) -> Result<Reply> {
         service_documentation: format!("{issuer}/openapi.json"),
         response_types_supported: [],
         grant_types_supported: [],
+        dpop_signing_alg_values_supported: proof_algorithms().map(Algorithm::as_str).collect(),
     };
     Ok(cached(Reply::json(StatusCode::OK, &metadata)?, call.auth.config().tokens.jwks_max_age.as_secs()))
 }
@@ -50,6 +54,8 @@ pub(super) struct AuthorizationServer {
     /// There is no OAuth token endpoint.
     #[schema(value_type = Vec<String>)]
     grant_types_supported: [&'static str; 0],
+    /// What proofs of possession may be signed with (RFC 9449 section 5.1).
+    dpop_signing_alg_values_supported: Vec<&'static str>,
 }
 
 /// This document

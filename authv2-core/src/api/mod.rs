@@ -39,7 +39,7 @@ use self::{
     routes::{Access, Route, Routes},
 };
 use crate::{
-    authentication::{AuthenticationService, REQUEST_ID, RequestId},
+    authentication::{AuthenticationService, DPOP_NONCE, REQUEST_ID, RequestId},
     error::{Code, Error, Result},
     principal::Principal,
     telemetry,
@@ -116,6 +116,9 @@ impl Api {
             }
         };
         finish(&mut response, &id);
+        if let Some(nonce) = self.auth.next_nonce(&head) {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
         // AuthZEN has the id echoed as it was sent, whatever it looks like.
         if let Some(sent_id) = sent_id.filter(|_| pattern.starts_with("/access/v1/")) {
             response.headers_mut().insert(REQUEST_ID, sent_id);

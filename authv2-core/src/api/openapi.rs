@@ -77,7 +77,7 @@ use super::{
     ),
     components(schemas(Problem)),
     modifiers(&Credentials, &Responses),
-    security(("access_token" = []), ("session_cookie" = []), ()),
+    security(("access_token" = []), ("proof_of_possession" = []), ("session_cookie" = []), ()),
 )]
 struct Document;
 
@@ -88,6 +88,11 @@ impl Modify for Credentials {
         let components = document.components.get_or_insert_with(Default::default);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         components.add_security_scheme("access_token", SecurityScheme::Http(bearer));
+        let proof = ApiKey::Header(ApiKeyValue::with_description(
+            "DPoP",
+            "The proof (RFC 9449) of an access token of the type `DPoP`, which is sent as `Authorization: DPoP <access token>`.",
+        ));
+        components.add_security_scheme("proof_of_possession", SecurityScheme::ApiKey(proof));
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
             "__Host-authv2",
             "Unsafe methods also need the header `X-CSRF-Token`, equal to the cookie `authv2_csrf`.",

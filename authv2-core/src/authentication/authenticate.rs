@@ -13,18 +13,19 @@ use futures_util::future::BoxFuture;
 use super::{
     AuthenticationService, RequestHead,
     credentials::{CookieChecks, Credential, Presented},
+    dpop::check_binding,
 };
 use crate::{
     audit::Origin,
     clock::Timestamp,
-    error::{Challenge, Code, Error, Result},
+    error::{Challenge, Code, Error, Result, Scheme},
     id::UserId,
-    jwt::{AccessClaims, TokenRefusal},
+    jwt::{AccessClaims, TokenRefusal, jkt},
     permission::CatchUpError,
     principal::{Known, Membership, Principal, Who},
     secret::Secret,
     session::{LiveSession, Watched},
-    store::UserRecord,
+    store::{Proof, UserRecord},
     telemetry,
     tenant::Tenant,
 };
@@ -70,7 +71,7 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
-    /// nobody. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
+    /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
     /// settings want that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the
     /// contract has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
@@ -127,7 +128,11 @@ impl AuthenticationService {
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
-            Credential::Bearer(token) => self.by_token(&token, &origin, purpose).await.map(Some),
+            Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
+            Credential::Dpop { token, proof } => {
+                let judged = self.by_token(&token, Some(proof), &origin, purpose).await;
+                judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
+            }
             Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
         }
     }
@@ -149,8 +154,18 @@ impl AuthenticationService {
         })
     }
 
-    async fn by_token(&self, token: &Secret, origin: &Origin, purpose: Purpose) -> Result<Principal> {
+    async fn by_token(
+        &self,
+        token: &Secret,
+        proof: Option<Proof>,
+        origin: &Origin,
+        purpose: Purpose,
+    ) -> Result<Principal> {
         let known = self.known(token.expose()).await?;
+        check_binding(known.bound_to().map(jkt).as_deref(), proof.as_ref())?;
+        if let Some(proof) = proof {
+            self.use_proof(proof).await?;
+        }
         let Who::User(live) = &known.who else { return Ok(Principal::new(known, origin.ip)) };
         self.0.sessions.used(live, self.now()).await;
         let Some(watched) = self.watched(Arc::clone(live), origin, purpose).await? else {
@@ -175,15 +190,14 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
-        // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
-        if claims.cnf.is_some() {
-            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "bound_to_a_key");
-            return Err(invalid_token());
-        }
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
-        let live = self.0.sessions.look_up(session).await?;
-        let Some(live) = live.filter(|live| is_of(&claims, live.user())) else {
+        let is_its_own = |live: &Arc<LiveSession>| {
+            // A session's key is the one that it was opened with, whatever a token says.
+            let key = live.session().key_thumbprint.as_deref().map(jkt);
+            is_of(&claims, live.user()) && key.as_deref() == claims.cnf.as_ref().map(|key| key.jkt.as_str())
+        };
+        let Some(live) = self.0.sessions.look_up(session).await?.filter(is_its_own) else {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
             return Err(invalid_token());
         };

@@ -25,6 +25,8 @@ const SWEEP_TOKENS: Duration = Duration::from_secs(5);
 /// How often the live sessions are counted, and how long those numbers are kept.
 const COUNT_SESSIONS: Duration = Duration::from_secs(60);
 const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a used proof is remembered after it has become too old: nodes need not agree on the time to the second.
+const KEEP_PROOFS: Duration = Duration::from_secs(60);
 
 pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, WRITE_BEHIND, "write behind", |inner| async move {
@@ -53,6 +55,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
             changes: now - KEEP_CHANGES,
             samples: now - KEEP_SAMPLES,
             tokens: now - KEEP_EXPIRED,
+            proofs: now - KEEP_PROOFS,
         };
         inner.revoked.forget_expired(before.tokens);
         while inner.store.purge(before).await? > 0 {}

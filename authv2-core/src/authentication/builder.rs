@@ -6,6 +6,7 @@ use super::{
     AuthenticationService, Inner, ResourceDirectory, background,
     cookies::CookieStyle,
     csrf::CsrfTokens,
+    dpop::Proofs,
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
@@ -208,6 +209,7 @@ impl Builder {
             &master.derive("consistency tokens"),
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -226,6 +228,7 @@ impl Builder {
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
+            proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
             directory,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, header};
 
-use super::{AuthenticationService, csrf};
+use super::{AuthenticationService, TokenType, csrf};
 use crate::{
     audit::Origin,
     client::client_ip,
@@ -12,6 +12,7 @@ use crate::{
     error::{Code, Error, Result},
     id::RequestUuid,
     secret::Secret,
+    store::Proof,
 };
 
 /// The header that carries an API key.
@@ -30,6 +31,9 @@ pub(crate) const REVISION: &str = "x-authv2-revision";
 pub trait RequestHead {
     /// The method, as on the wire.
     fn method(&self) -> &str;
+
+    /// The path of its target, as on the wire and without a query; `/` for an empty one.
+    fn path(&self) -> &str;
 
     /// The values of a header (its name in lower case), in order.
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
@@ -72,6 +76,10 @@ impl RequestHead for http::request::Parts {
         self.method.as_str()
     }
 
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers.get_all(name).iter().map(header::HeaderValue::as_bytes)
     }
@@ -84,6 +92,10 @@ impl RequestHead for http::request::Parts {
 impl<B> RequestHead for http::Request<B> {
     fn method(&self) -> &str {
         self.method().as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.uri().path()
     }
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
@@ -112,6 +124,8 @@ pub(super) enum Credential {
     Missing,
     /// `Authorization: Bearer`.
     Bearer(Secret),
+    /// `Authorization: DPoP`, with the proof that came with it, which is good for this request and not yet used up.
+    Dpop { token: Secret, proof: Proof },
     /// An explicit credential of a form that this deployment does not take.
     Unacceptable,
     /// The session cookie, with what a forged request could not have sent.
@@ -146,7 +160,8 @@ impl AuthenticationService {
     /// Reads what a request presents.
     ///
     /// # Errors
-    /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin.
+    /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin,
+    /// [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for a token with a proof that is no good.
     pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Presented> {
         let revision: Option<&[u8]> = head.header_values(REVISION).next();
         Ok(Presented {
@@ -162,7 +177,14 @@ impl AuthenticationService {
         let explicit = (authorizations.next(), authorizations.next(), keys.next(), keys.next());
         match explicit {
             (None, _, None, _) => self.cookie_credential(head),
-            (Some(authorization), None, None, _) => Ok(bearer(authorization)),
+            (Some(authorization), None, None, _) => match token(authorization) {
+                Some((TokenType::Bearer, token)) => Ok(Credential::Bearer(Secret::from(token))),
+                Some((TokenType::Dpop, token)) => {
+                    let proof = self.proof_with(head, token)?;
+                    Ok(Credential::Dpop { token: Secret::from(token), proof })
+                }
+                None => Ok(Credential::Unacceptable),
+            },
             (None, _, Some(_), None) => Ok(Credential::Unacceptable),
             _ => Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
         }
@@ -224,14 +246,13 @@ fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
     says("upgrade", "websocket") || says("accept", "text/event-stream")
 }
 
-fn bearer(value: &[u8]) -> Credential {
-    bearer_token(value).map_or(Credential::Unacceptable, |token| Credential::Bearer(Secret::from(token)))
-}
-
-fn bearer_token(value: &[u8]) -> Option<&str> {
+/// The token of an `Authorization` header, and the scheme that it came under.
+fn token(value: &[u8]) -> Option<(TokenType, &str)> {
     let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains([' ', ','])).then_some(token)
+    let kind =
+        [TokenType::Bearer, TokenType::Dpop].into_iter().find(|kind| scheme.eq_ignore_ascii_case(kind.as_str()))?;
+    (!token.is_empty() && !token.contains([' ', ','])).then_some((kind, token))
 }
 
 /// What the client says it is, where that is text.
@@ -249,7 +270,10 @@ pub(super) fn mere_bearer<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
     let is_mere = authorizations.next().is_none()
         && head.header_values(API_KEY).next().is_none()
         && head.header_values(REVISION).next().is_none();
-    if is_mere { bearer_token(authorization) } else { None }
+    match token(authorization) {
+        Some((TokenType::Bearer, token)) if is_mere => Some(token),
+        _ => None,
+    }
 }
 
 /// The value of a cookie. The first one counts: it is the one set with the longest path.
@@ -281,10 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_bearer_token_and_refuses_everything_else() {
-        assert!(matches!(bearer(b"bEaReR abc"), Credential::Bearer(token) if token.expose() == "abc"));
-        for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"\xff"] {
-            assert!(matches!(bearer(wrong), Credential::Unacceptable), "{wrong:?}");
+    fn reads_a_token_of_either_scheme_and_refuses_everything_else() {
+        assert!(matches!(token(b"bEaReR abc"), Some((TokenType::Bearer, token)) if token.expose() == "abc"));
+        assert!(matches!(token(b"dpop  abc "), Some((TokenType::Dpop, token)) if token.expose() == "abc"));
+        for wrong in
+            [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"DPoP ", b"DPoPabc", b"\xff"]
+        {
+            assert!(token(wrong).is_none(), "{wrong:?}");
         }
     }
 

@@ -14,6 +14,7 @@ mod credentials;
 mod csrf;
 mod deadline;
 mod directory;
+mod dpop;
 mod following;
 mod foundation;
 mod keys;
@@ -36,18 +37,20 @@ pub use self::{
     builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
+    dpop::TokenType,
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    dpop::DPOP_NONCE,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
+use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -83,6 +86,7 @@ struct Inner {
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,
+    proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,
 }

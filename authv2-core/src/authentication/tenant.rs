@@ -1,6 +1,6 @@
 //! The tenant of a session: chosen at sign-in, changed by a switch.
 
-use super::{AuthenticationService, Credentials, SignedIn};
+use super::{AuthenticationService, Credentials, SignedIn, TokenType};
 use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error, Result},
@@ -110,7 +110,7 @@ impl AuthenticationService {
             (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
             _ => {
                 let (access_token, expires_in) = self.access_token(&session)?;
-                Credentials::Access { access_token, expires_in }
+                Credentials::Access { token_type: TokenType::of(&session), access_token, expires_in }
             }
         };
         Ok(SignedIn { user: User::from(live.user()), session: Session::of(&session, true), credentials })

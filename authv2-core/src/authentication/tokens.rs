@@ -42,7 +42,7 @@ impl AuthenticationService {
         }
         let known = self.0.tokens.0.at_hand(token, instant)?;
         let now = self.now();
-        if !known.holds(&self.0.feed, now) {
+        if known.bound_to().is_some() || !known.holds(&self.0.feed, now) {
             return None;
         }
         let ip = self.client_ip(head);

@@ -18,6 +18,7 @@
 
 mod changes;
 mod cookies;
+mod dpop;
 mod identity;
 mod origin;
 mod password;
@@ -52,6 +53,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     changes::ChangeConfig,
     cookies::CookieConfig,
+    dpop::{DpopConfig, Nonces},
     identity::BootstrapAdmin,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
@@ -120,6 +122,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Access tokens and signing keys.
     pub tokens: TokenConfig,
+    /// Proofs of possession, for tokens that are bound to a key.
+    pub dpop: DpopConfig,
     /// Sessions and refresh tokens.
     pub session: SessionConfig,
     /// Password hashing and strength.
@@ -155,6 +159,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             redis: RedisConfig::default(),
             tokens: TokenConfig::default(),
+            dpop: DpopConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
@@ -227,6 +232,7 @@ impl Config {
         self.check_identity(&mut problems);
         self.store.check(self.profile, &mut problems);
         self.redis.check(&mut problems);
+        self.dpop.check(&mut problems);
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
@@ -264,6 +270,7 @@ impl Config {
         self.store.walk(visitor);
         self.redis.walk(visitor);
         self.tokens.walk(visitor);
+        self.dpop.walk(visitor);
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);

@@ -11,10 +11,11 @@
 //!
 //! # What it does not do
 //! [`JwtService::verify`] judges signature and claims. Whether the session lives, the user is enabled or the token was
-//! revoked is asked elsewhere; a token bound to a DPoP key (`cnf`) still needs its proof.
+//! revoked is asked elsewhere; a token bound to a DPoP key (`cnf`) still needs its proof, which [`verify_proof`] judges.
 
 mod algorithm;
 mod claims;
+mod dpop;
 mod jwk;
 mod jws;
 mod key;
@@ -32,6 +33,7 @@ mod verify;
 pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
     claims::{AccessClaims, Audience, Confirmation, NumericDate},
+    dpop::{Base, PROOF_TYPE, ProofRefusal, ProofRules, Proven, jkt, proof_algorithms, verify_proof},
     jwk::{Jwk, JwkError, Jwks},
     jws::MAX_TOKEN_BYTES,
     key::{KeyError, SigningKey, VerifyingKey},

@@ -114,6 +114,14 @@ impl Known {
         Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
     }
 
+    /// The thumbprint of the key that its credential is bound to: no bearer's.
+    pub(crate) fn bound_to(&self) -> Option<&[u8]> {
+        match &self.who {
+            Who::User(live) => live.session().key_thumbprint.as_deref(),
+            Who::External(_) => None,
+        }
+    }
+
     /// The same, by the session as it has become.
     pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
         let Self { method, membership, clock, validity, .. } = self;

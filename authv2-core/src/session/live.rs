@@ -120,12 +120,13 @@ impl Weigh for LiveSession {
     fn bytes(&self) -> u64 {
         // The key, the place in the cache, the allocator's share.
         const AROUND: usize = 200;
-        let SessionRecord { ip, user_agent, amr, acr, cookie_hash, .. } = &self.session;
+        let SessionRecord { ip, user_agent, amr, acr, cookie_hash, key_thumbprint, .. } = &self.session;
         let UserRecord { external_id, email, display_name, metadata, .. } = &self.user;
         let optional =
             [ip, user_agent, external_id, display_name].map(|text| text.as_ref().map_or(0, String::capacity));
         let texts = [amr, acr, email, metadata, &self.subject].map(String::capacity);
-        let held = optional.iter().chain(&texts).sum::<usize>() + cookie_hash.as_ref().map_or(0, Vec::capacity);
+        let hashes = [cookie_hash, key_thumbprint].map(|hash| hash.as_ref().map_or(0, Vec::capacity));
+        let held = optional.iter().chain(&texts).chain(&hashes).sum::<usize>();
         crate::store::cached::bytes(size_of::<Self>() + held + AROUND)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error},
     secret::{NoRandomness, Secret, SecretHash, random_bytes, token_from},
-    store::{Rotated, Rotation, SessionRecord, StoreError, UserRecord},
+    store::{Proof, Rotated, Rotation, SessionRecord, StoreError, UserRecord},
 };
 
 /// What every refresh token starts with, for secret scanners.
@@ -41,6 +41,12 @@ pub enum RefreshError {
     /// It was used before; its session has been ended.
     #[error("the refresh token was used before")]
     Reused,
+    /// Its session is bound to a key, and no proof of any came with it.
+    #[error("there is no proof of the session's key")]
+    Unproven,
+    /// The proof of possession was used before.
+    #[error("the proof of possession was used before")]
+    ProofUsed,
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -56,6 +62,8 @@ impl From<RefreshError> for Error {
             RefreshError::Reused => {
                 Self::new(Code::RefreshTokenReused, "its session has been ended, to be safe; sign in again")
             }
+            RefreshError::Unproven => Self::new(Code::InvalidDpopProof, "the session is bound to a key: prove it"),
+            RefreshError::ProofUsed => Self::new(Code::InvalidDpopProof, "it was used before"),
             RefreshError::NoRandomness(error) => error.into(),
             RefreshError::Store(error) => error.into(),
         }
@@ -63,11 +71,12 @@ impl From<RefreshError> for Error {
 }
 
 impl SessionService {
-    /// Uses a refresh token up and gives its successor.
+    /// Uses a refresh token up, and the `proof` that came with it, and gives its successor.
     ///
     /// # Errors
-    /// [`RefreshError::Invalid`], [`RefreshError::Reused`] (the session is then over), or an outage.
-    pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Refreshed, RefreshError> {
+    /// [`RefreshError::Invalid`], for another key than the session's too; [`RefreshError::Reused`] (the session is then
+    /// over), [`RefreshError::Unproven`], [`RefreshError::ProofUsed`], or an outage.
+    pub async fn refresh(&self, token: &str, proof: Option<Proof>, origin: &Origin) -> Result<Refreshed, RefreshError> {
         if !looks_right(token) {
             return Err(RefreshError::Invalid);
         }
@@ -80,6 +89,7 @@ impl SessionService {
             successor: SecretHash::of(fresh.expose().as_bytes()),
             grace: config.refresh_grace,
             idle_ttl: config.idle_ttl,
+            proof,
         };
         let act = Act::new("session.refreshed", Actor::Anonymous, clock.now(), origin);
         match store.rotate_refresh(rotation, act).await? {
@@ -89,6 +99,9 @@ impl SessionService {
             }
             Rotated::Invalid => Err(RefreshError::Invalid),
             Rotated::Reused(_) => Err(RefreshError::Reused),
+            Rotated::Unproven if proof.is_none() => Err(RefreshError::Unproven),
+            Rotated::Unproven => Err(RefreshError::Invalid),
+            Rotated::ProofUsed => Err(RefreshError::ProofUsed),
         }
     }
 

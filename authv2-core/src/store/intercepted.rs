@@ -77,6 +77,9 @@ pass_on! {
         session_by_refresh(token: SecretHash) -> Option<(SessionRecord, UserRecord)>;
         rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
     }
+    ProofStore {
+        use_proof(proof: Proof) -> bool;
+    }
     GenerationStore {
         session_floors() -> Floors;
         revoke_generation(organization: Option<OrgId>, act: Act) -> Option<i64>;

@@ -126,8 +126,16 @@ pub trait RefreshStore: Send + Sync {
     /// The session of a refresh token, used or not, and its user.
     async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
 
-    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
+    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time. Where the
+    /// session is bound to a key, a proof of that key comes with it, and is used up as well.
     async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+}
+
+/// Proofs of possession.
+#[async_trait]
+pub trait ProofStore: Send + Sync {
+    /// Uses a proof up, exactly once, whoever else tries at the same time. `false` if it was used before.
+    async fn use_proof(&self, proof: Proof) -> Result<bool, StoreError>;
 }
 
 /// Generations of sessions: any number of them ended by one write.
@@ -381,6 +389,7 @@ pub trait Store:
     UserStore
     + SessionStore
     + RefreshStore
+    + ProofStore
     + GenerationStore
     + RevocationStore
     + SessionStatisticsStore
@@ -400,6 +409,7 @@ impl<T> Store for T where
     T: UserStore
         + SessionStore
         + RefreshStore
+        + ProofStore
         + GenerationStore
         + RevocationStore
         + SessionStatisticsStore

@@ -63,6 +63,7 @@ fn login(transport: Transport) -> Login {
         organization: None,
         store: None,
         transport,
+        proof: None,
     }
 }
 

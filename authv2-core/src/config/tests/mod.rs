@@ -90,6 +90,9 @@ fn defaults_are_as_documented() {
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 
+    let DpopConfig { required, proof_max_age, nonce, origins } = config.dpop;
+    assert_eq!((required, proof_max_age, nonce, origins), (false, Duration::from_secs(60), Nonces::Off, Vec::new()));
+
     let SessionConfig {
         max_per_user,
         over_limit,

@@ -129,6 +129,8 @@ pub struct PurgeBefore {
     pub samples: Timestamp,
     /// Revoked tokens that expired before this.
     pub tokens: Timestamp,
+    /// Proofs of possession that were too old before this.
+    pub proofs: Timestamp,
 }
 
 /// The connection string, whose password must not be printed.

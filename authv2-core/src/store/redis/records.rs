@@ -59,6 +59,7 @@ record!(SessionRecord {
     device,
     network_changed,
     device_changed,
+    key_thumbprint,
 });
 
 // A password hash is of use to nobody who validates a session, and of much use to a thief.
@@ -120,6 +121,7 @@ mod tests {
             device: DeviceKind::Mobile,
             network_changed: true,
             device_changed: false,
+            key_thumbprint: Some(vec![17; 32]),
         }
     }
 

@@ -19,6 +19,7 @@ mod organization;
 mod plans;
 mod pool;
 mod privilege;
+mod proof;
 mod refresh;
 mod revocation;
 mod role;

@@ -145,6 +145,7 @@ async fn tells_what_was_trimmed_away(world: World) {
         changes: at(3),
         samples: nothing,
         tokens: nothing,
+        proofs: nothing,
     };
     while world.store().purge(before).await.unwrap() > 0 {}
     world.makes_table_incomparable();

@@ -42,6 +42,7 @@ mod limits;
 mod member;
 mod organization;
 mod password;
+mod proof;
 mod purge;
 mod races;
 mod refresh;
@@ -140,7 +141,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 26] = [
+    let rooms: [&[Case]; 27] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -152,6 +153,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         refresh::CASES,
         refresh_model::CASES,
         revocation::CASES,
+        proof::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,

@@ -94,6 +94,7 @@ async fn forgets_the_expired_when_purged_and_nothing_else(world: World) {
         changes: nothing,
         samples: nothing,
         tokens: at(20),
+        proofs: nothing,
     };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     assert!(!world.store().is_token_revoked(expired).await.unwrap());

@@ -150,6 +150,7 @@ async fn forgets_samples_of_long_ago(world: World) {
         changes: nothing,
         samples: moment(20),
         tokens: nothing,
+        proofs: nothing,
     };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     let left = world.store().session_peaks(0, 1).await.unwrap();

@@ -171,6 +171,7 @@ impl Sea {
                     changes: at(0),
                     samples: at(0),
                     tokens: at(0),
+                    proofs: at(second),
                 };
                 store.purge(before).await.map(|_| ())
             }
