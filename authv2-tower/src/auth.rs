@@ -6,7 +6,8 @@
 //! 4. An explicit credential that is not good is refused with 401, even where none is required.
 //! 5. An outage is a 503, never anonymous.
 //!
-//! Every response that passes through carries `X-Request-Id`, and `Cache-Control: no-store` unless it says otherwise.
+//! Every response that passes through carries `X-Request-Id`, and `Cache-Control: no-store` unless it says otherwise;
+//! where proofs of possession need a nonce, also the one for the next proof.
 
 use std::{
     fmt,
@@ -21,7 +22,7 @@ use authv2_core::{
     authentication::{Authenticating, RequestId, Requirement},
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -100,6 +101,7 @@ where
             None => RequestId::of(request.headers()),
         };
         request.extensions_mut().insert(id.clone());
+        let nonce = self.layer.auth.next_nonce(&request);
         // The service that was polled ready is the one to call; its clone has not been.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
@@ -111,7 +113,7 @@ where
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id }
+        AuthFuture { state, id, nonce }
     }
 }
 
@@ -131,6 +133,7 @@ pin_project! {
         #[pin]
         state: State<S, B>,
         id: RequestId,
+        nonce: Option<(HeaderName, HeaderValue)>,
     }
 }
 
@@ -170,7 +173,7 @@ where
                     if let Some(Refused(error)) = response.extensions_mut().remove() {
                         response = problem_response(&error, this.id).map(R::from);
                     }
-                    finish(&mut response, this.id);
+                    complete(&mut response, this.id, this.nonce.take());
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Authenticating { authenticating, request, inner, layer } => {
@@ -192,7 +195,7 @@ where
                         }
                         Err(error) => {
                             let mut response = problem_response(&error, this.id).map(R::from);
-                            finish(&mut response, this.id);
+                            complete(&mut response, this.id, this.nonce.take());
                             return Poll::Ready(Ok(response));
                         }
                     }
@@ -200,5 +203,12 @@ where
             };
             this.state.set(State::Inner { future });
         }
+    }
+}
+
+fn complete<R>(response: &mut Response<R>, id: &RequestId, nonce: Option<(HeaderName, HeaderValue)>) {
+    finish(response, id);
+    if let Some((name, nonce)) = nonce {
+        response.headers_mut().insert(name, nonce);
     }
 }

@@ -39,7 +39,7 @@ use self::{
     routes::{Access, Route, Routes},
 };
 use crate::{
-    authentication::{AuthenticationService, DPOP_NONCE, REQUEST_ID, RequestId},
+    authentication::{AuthenticationService, REQUEST_ID, RequestId},
     error::{Code, Error, Result},
     principal::Principal,
     telemetry,
@@ -116,8 +116,8 @@ impl Api {
             }
         };
         finish(&mut response, &id);
-        if let Some(nonce) = self.auth.next_nonce(&head) {
-            response.headers_mut().insert(DPOP_NONCE, nonce);
+        if let Some((name, nonce)) = self.auth.next_nonce(&head) {
+            response.headers_mut().insert(name, nonce);
         }
         // AuthZEN has the id echoed as it was sent, whatever it looks like.
         if let Some(sent_id) = sent_id.filter(|_| pattern.starts_with("/access/v1/")) {

@@ -139,7 +139,7 @@ fn scheme(scheme: Scheme) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::RatePolicy, jwt::ProofRefusal};
+    use crate::error::RatePolicy;
 
     fn response(error: &Error) -> Response<Bytes> {
         respond(error, &RequestId::of(&HeaderMap::new()))
@@ -169,7 +169,7 @@ mod tests {
         let bearer = "Bearer realm=\"authv2\", error=\"invalid_token\"";
         assert_eq!(challenges(token(Scheme::Dpop)).0, [format!("{DPOP}, error=\"invalid_token\"")]);
         assert_eq!(challenges(token(Scheme::DpopInstead)).0, [bearer, DPOP]);
-        let (lines, nonce) = challenges(Error::from(ProofRefusal::TooOld));
+        let (lines, nonce) = challenges(Error::new(Code::InvalidDpopProof, "x"));
         assert_eq!((lines, nonce), (vec![format!("{DPOP}, error=\"invalid_dpop_proof\"")], None));
         let (lines, nonce) = challenges(Error::use_dpop_nonce("n".to_owned()));
         assert_eq!(lines, [format!("{DPOP}, error=\"use_dpop_nonce\"")]);

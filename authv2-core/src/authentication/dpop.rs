@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::{AuthenticationService, RequestHead};
@@ -166,13 +166,13 @@ impl AuthenticationService {
         Err(refused(ProofRefusal::Used))
     }
 
-    /// The nonce for the next proof of who made this request, as the value of `DPoP-Nonce`; none where nonces are not
-    /// wanted or the request came without a proof. For adapters: it belongs into every answer.
+    /// The header field with the nonce for the next proof of who made this request; none where nonces are not wanted or
+    /// the request came without a proof. For adapters: it belongs into every answer.
     #[must_use]
-    pub fn next_nonce<R: RequestHead + ?Sized>(&self, head: &R) -> Option<HeaderValue> {
+    pub fn next_nonce<R: RequestHead + ?Sized>(&self, head: &R) -> Option<(HeaderName, HeaderValue)> {
         let wanted = self.0.config.dpop.nonce == Nonces::Required && head.header_values(PROOF).next().is_some();
         let nonce = wanted.then(|| self.0.proofs.nonces.present(self.now()))?;
-        HeaderValue::try_from(nonce).ok()
+        Some((HeaderName::from_static(DPOP_NONCE), HeaderValue::try_from(nonce).ok()?))
     }
 }
 
