@@ -120,6 +120,11 @@ impl AuthenticationService {
     }
 
     async fn by_token(&self, token: &Secret, origin: &Origin, purpose: Purpose) -> Result<Principal> {
+        // What the token says of its issuer only chooses whose keys are tried: none of another one's passes.
+        #[cfg(feature = "issuers")]
+        if let Some(issuer) = self.0.elsewhere.issuers.of(token.expose()) {
+            return self.by_token_from_elsewhere(issuer, token.expose(), origin).await;
+        }
         let claims = match self.verify(token.expose()).await? {
             Ok(claims) => claims,
             Err(refusal) => {
@@ -249,6 +254,6 @@ fn is_of(claims: &AccessClaims, user: &UserRecord) -> bool {
     claims.sub.parse::<UserId>().is_ok_and(|subject| subject == user.id)
 }
 
-fn invalid_token() -> Error {
+pub(super) fn invalid_token() -> Error {
     Error::new(Code::InvalidToken, "the token is malformed, expired, revoked or not from here")
 }

@@ -84,6 +84,10 @@ pub enum StartError {
     /// The hash pool did not start.
     #[error(transparent)]
     HashPool(#[from] pool::StartError),
+    /// The issuers elsewhere could not be set up.
+    #[cfg(feature = "issuers")]
+    #[error(transparent)]
+    Issuers(#[from] crate::issuer::IssuerError),
     /// The first administrator could not be made.
     #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
@@ -203,6 +207,13 @@ impl Builder {
             &master.derive("consistency tokens"),
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        #[cfg(feature = "issuers")]
+        let elsewhere = {
+            if config.issuers.iter().any(|elsewhere| elsewhere.issuer == issuer) {
+                return Err(crate::issuer::IssuerError::Own.into());
+            }
+            super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
+        };
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -222,6 +233,8 @@ impl Builder {
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
             directory,
+            #[cfg(feature = "issuers")]
+            elsewhere,
         });
         background::start(&inner);
         following::start(&inner, follower);

@@ -14,6 +14,8 @@ mod credentials;
 mod csrf;
 mod deadline;
 mod directory;
+#[cfg(feature = "issuers")]
+mod external;
 mod following;
 mod foundation;
 mod keys;
@@ -80,6 +82,8 @@ struct Inner {
     csrf: CsrfTokens,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,
+    #[cfg(feature = "issuers")]
+    elsewhere: external::Elsewhere,
 }
 
 impl AuthenticationService {

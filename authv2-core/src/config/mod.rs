@@ -17,8 +17,11 @@
 //! ```
 
 mod changes;
+mod claim;
 mod cookies;
+mod entry;
 mod identity;
+mod issuers;
 mod origin;
 mod password;
 mod permissions;
@@ -51,8 +54,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     changes::ChangeConfig,
+    claim::{ClaimPath, RequiredClaim},
     cookies::CookieConfig,
     identity::BootstrapAdmin,
+    issuers::{IssuerConfig, NO_TYPE},
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -136,6 +141,8 @@ pub struct Config {
     pub cookies: CookieConfig,
     /// The proxies in front.
     pub proxy: ProxyConfig,
+    /// The issuers elsewhere whose access tokens are taken; none by default.
+    pub issuers: Vec<IssuerConfig>,
     /// Names of settings that are set but have no effect in this version; a caller warns of each.
     pub unused: Vec<&'static str>,
 }
@@ -163,6 +170,7 @@ impl Default for Config {
             permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
+            issuers: Vec::new(),
             unused: Vec::new(),
         }
     }
@@ -233,6 +241,7 @@ impl Config {
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
+        issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
         limits.and(problems)
     }
 
@@ -272,6 +281,7 @@ impl Config {
         self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
+        visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);
         unused::walk(&mut self.unused, visitor);
     }
 }

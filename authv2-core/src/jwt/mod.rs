@@ -15,6 +15,7 @@
 
 mod algorithm;
 mod claims;
+mod foreign;
 mod jwk;
 mod jws;
 mod key;
@@ -31,6 +32,7 @@ mod verify;
 pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
     claims::{AccessClaims, Audience, Confirmation, NumericDate},
+    foreign::{OpenedToken, claimed_issuer, open_token},
     jwk::{Jwk, JwkError, Jwks},
     jws::MAX_TOKEN_BYTES,
     key::{KeyError, SigningKey, VerifyingKey},

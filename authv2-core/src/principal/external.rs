@@ -5,12 +5,19 @@ use crate::clock::Timestamp;
 /// What an issuer elsewhere says of a caller, in a token of its own that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalIdentity {
+    /// Issuer and subject with a `|` between: no user of this deployment and no caller of another issuer has the same
+    /// name, since issuers are set without `|`.
+    pub(crate) id: String,
     /// The issuer (`iss`).
     pub issuer: String,
     /// Its name for the caller (`sub`).
     pub subject: String,
-    /// The caller's e-mail, if it tells.
+    /// The caller's e-mail, if it tells and says that it was verified.
     pub email: Option<String>,
+    /// The client that the token was issued to, if it tells.
+    pub client_id: Option<String>,
+    /// What the token was issued for, separated by spaces, if it tells. It bounds nothing by itself.
+    pub scope: Option<String>,
     /// The authentication methods, separated by spaces; empty if it does not tell.
     pub amr: String,
     /// The authentication context class; empty if it does not tell.

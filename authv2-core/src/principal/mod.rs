@@ -108,12 +108,13 @@ impl Principal {
         }
     }
 
-    /// Its id as text: the user's, or the subject that its issuer names, which is unique at that issuer only.
+    /// Its id as text: the user's, or issuer and subject with a `|` between. No two callers have the same, though an
+    /// issuer elsewhere may call somebody just like a user here.
     #[must_use]
     pub fn id(&self) -> &str {
         match &self.known.who {
             Who::User(live) => live.subject(),
-            Who::External(identity) => &identity.subject,
+            Who::External(identity) => &identity.id,
         }
     }
 
