@@ -44,7 +44,7 @@ fn reads_every_setting_of_an_issuer() {
 #[test]
 fn defaults_are_the_strict_ones() {
     let issuer = read(&format!("[{GOOD}]")).unwrap().issuers.remove(0);
-    assert_eq!((issuer.label(), issuer.typ), ("idp.example", vec!["at+jwt".to_owned()]));
+    assert_eq!((issuer.label(), issuer.typ.clone()), ("idp.example", vec!["at+jwt".to_owned()]));
     assert_eq!(issuer.audience_claim, ClaimPath::new("aud"));
     assert!(issuer.algorithms.iter().all(|algorithm| !algorithm.is_symmetric()));
     assert!(issuer.role_map.is_empty() && issuer.organization_claim.is_none());
