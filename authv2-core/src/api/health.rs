@@ -147,10 +147,14 @@ fn signing_keys(auth: &AuthenticationService) -> Component {
 /// What other nodes revoked is refused here as long as their changes are read.
 fn revocation_feed(auth: &AuthenticationService) -> Component {
     let FeedHealth { lag, is_stale } = auth.feed().health();
+    let component =
+        Component::new(!is_stale, "what other nodes changed cannot be read: the store is asked at each request");
+    let too_many = "not all revoked tokens are known: the store is asked for each token".to_owned();
     Component {
+        detail: component.detail.or((!auth.knows_revoked_tokens()).then_some(too_many)),
         latency_ms: lag.map(|lag| lag.as_secs_f64() * 1000.0),
         last_success_at: lag.map(|lag| auth.now() - lag),
-        ..Component::new(!is_stale, "what other nodes changed cannot be read: the store is asked at each request")
+        ..component
     }
 }
 

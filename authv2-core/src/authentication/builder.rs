@@ -9,14 +9,16 @@ use super::{
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
+    revocation::read_revoked,
     throttle::Throttle,
+    tokens::Tokens,
 };
 use crate::{
     changes::{Feed, Follower},
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
-    jwt::{JwtService, KeyRingError},
+    jwt::{JwtService, KeyRingError, RevokedTokens},
     master_key::MasterKeyError,
     organization::OrganizationService,
     permission::PermissionService,
@@ -187,6 +189,9 @@ impl Builder {
         let keys = foundation::signing_keys(&config, &store, &master, &*clock).await?;
         let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
             .with_leeway(config.tokens.leeway);
+        let revoked = Arc::new(RevokedTokens::new());
+        feed.listen(Arc::clone(&revoked) as _);
+        read_revoked(&store, &revoked, clock.now()).await?;
         let users = user_service(&config, Arc::clone(&store), Arc::clone(&clock))?;
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
@@ -228,6 +233,8 @@ impl Builder {
             organizations,
             permissions,
             keys: watch,
+            tokens: Tokens::new(config.tokens.cache_bytes),
+            revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },

@@ -7,12 +7,12 @@ use std::{
 
 use super::{AuthenticationService, authenticate::invalid_token};
 use crate::{
-    audit::Origin,
+    changes::Since,
     error::{Error, Result},
     id::OrgId,
     issuer::{Issuer, Issuers, Vouched},
     permission::{Access, NamedRoles},
-    principal::{Known, Membership, Method, Principal, Who},
+    principal::{Known, Membership},
     store::OrganizationName,
     telemetry,
     tenant::Tenant,
@@ -51,38 +51,28 @@ impl AuthenticationService {
         &self.0.elsewhere.issuers
     }
 
-    /// The caller that a token of an issuer elsewhere speaks for.
+    /// What is to be known of the bearer of a token of an issuer elsewhere. `since` is from before this began.
     ///
     /// # Errors
     /// [`Code::InvalidToken`](crate::Code::InvalidToken), or an outage: the issuer's, where its keys are not to be had.
-    pub(super) async fn by_token_from_elsewhere(
-        &self,
-        issuer: &Issuer,
-        token: &str,
-        origin: &Origin,
-    ) -> Result<Principal> {
+    pub(super) async fn find_out_elsewhere(&self, issuer: &Issuer, token: &str, since: Since) -> Result<Known> {
         let refused = |reason| {
             telemetry::count_issuer_refusal(issuer.name(), reason);
             tracing::debug!(issuer = &**issuer.name(), reason, "token of an issuer elsewhere refused");
             invalid_token()
         };
-        let vouched = issuer.verify(token, self.now()).await.map_err(Error::unavailable)?;
-        let vouched = vouched.map_err(|refusal| refused(refusal.as_str()))?;
+        let verified = issuer.verify_while_trusted(token, self.now()).await.map_err(Error::unavailable)?;
+        let (vouched, trust) = verified.map_err(|refusal| refused(refusal.as_str()))?;
         // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
         if vouched.confirmation.is_some() {
             return Err(refused("bound_to_a_key"));
         }
-        let Vouched { identity, organization, roles, .. } = vouched;
+        let Vouched { identity, organization, roles, expires_at, .. } = vouched;
         let access = self.access_elsewhere(&organization, roles).await?;
         let access = access.ok_or_else(|| refused("no_such_organization"))?;
         let tenant = Tenant { organization: access.snapshot().model().organization, store: None };
-        let known = Known {
-            who: Who::External(identity),
-            method: Method::Bearer,
-            membership: Some(Membership { tenant, access }),
-            clock: Arc::clone(&self.0.clock),
-        };
-        Ok(Principal::new(Arc::new(known), origin.ip))
+        let membership = Membership { tenant, access };
+        Ok(Known::of_external(identity, trust, membership, Arc::clone(&self.0.clock), (expires_at, since)))
     }
 
     /// What these roles may do in the organization of that id or slug; none if there is none.

@@ -8,10 +8,10 @@ use crate::{
     client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
-    id::SessionId,
+    id::{SessionId, TokenId},
     jwt::{AccessClaims, Audience},
     principal::Principal,
-    secret::{Secret, random_bytes},
+    secret::Secret,
     session::{
         LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
     },
@@ -278,7 +278,7 @@ impl AuthenticationService {
             sub: session.user_id.to_string(),
             exp: now + expires_in,
             iat: now,
-            jti: jti()?,
+            jti: TokenId::new().to_string(),
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             sid: Some(session.id),
             org: session.organization,
@@ -296,9 +296,4 @@ impl AuthenticationService {
         let now: Timestamp = self.now();
         Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
     }
-}
-
-/// A token's own name: 128 random bits.
-fn jti() -> Result<String> {
-    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
 }

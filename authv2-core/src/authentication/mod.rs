@@ -23,15 +23,18 @@ mod login;
 mod members;
 mod organizations;
 mod requirement;
+mod revocation;
 mod roles;
 mod tenancy;
 mod tenant;
 mod throttle;
+mod tokens;
 
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
+    authenticate::Authenticating,
     builder::{Builder, StartError, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
@@ -46,12 +49,12 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle};
+use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::JwtService,
+    jwt::{JwtService, RevokedTokens},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -78,6 +81,8 @@ struct Inner {
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,
+    tokens: Tokens,
+    revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,
     cookies: CookieStyle,

@@ -22,7 +22,7 @@ pub struct Vouched {
     pub organization: String,
     /// Its roles there, by our names, sorted, each once. They need not exist.
     pub roles: Vec<String>,
-    /// From when on the token is refused.
+    /// From when on the token is refused, or what is known of it here is too old.
     pub expires_at: Timestamp,
     /// The key that its holder must prove to have. A token with one must not be accepted as a bearer token.
     pub confirmation: Option<Confirmation>,

@@ -14,6 +14,7 @@ use super::source::{Found, Source};
 use crate::{
     config::IssuerConfig,
     jwt::TrustedKeys,
+    principal::Trust,
     store::breaker::{Breaker, Circuit, Rules, jittered},
     telemetry,
 };
@@ -22,7 +23,7 @@ use crate::{
 const AHEAD: f64 = 0.75;
 /// How long after a failure the next attempt comes by itself, at first and at most.
 const RETRY: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(30);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 /// When requests that wait for keys make nobody ask any longer.
 const RULES: Rules = Rules { failures: 3, pause: RETRY, pause_max: RETRY_MAX };
 
@@ -72,9 +73,18 @@ pub(super) struct Keys {
     asked_for_unknown: Mutex<Option<Instant>>,
 }
 
+/// Keys that may be used, until then, and for as long as the issuer has no others.
+#[derive(Debug, Clone)]
+pub(super) struct Usable {
+    pub(super) keys: Arc<TrustedKeys>,
+    pub(super) until: Instant,
+    pub(super) trust: Trust,
+}
+
 #[derive(Debug, Clone)]
 struct Held {
     keys: Arc<TrustedKeys>,
+    trust: Trust,
     since: Instant,
     fresh_until: Instant,
     usable_until: Instant,
@@ -113,9 +123,10 @@ impl Keys {
     }
 
     /// The keys, while they may be used.
-    pub(super) fn usable(&self) -> Option<Arc<TrustedKeys>> {
+    pub(super) fn usable(&self) -> Option<Usable> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().filter(|held| Instant::now() < held.usable_until).map(|held| Arc::clone(&held.keys))
+        let Held { keys, trust, usable_until, .. } = held.as_ref().filter(|held| Instant::now() < held.usable_until)?;
+        Some(Usable { keys: Arc::clone(keys), until: *usable_until, trust: trust.clone() })
     }
 
     /// Waits for keys where there were none after `seen` attempts; whether there may be some now.
@@ -189,10 +200,7 @@ impl Keys {
             Ok(Found { keys, lifetime, is_new }) => {
                 pass.succeeded();
                 telemetry::count_issuer_fetch(&self.name, if is_new { "fetched" } else { "unchanged" });
-                let since = Instant::now();
-                let fresh_until = since + lifetime;
-                let held = Held { keys, since, fresh_until, usable_until: fresh_until + self.stale_if_error };
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
+                self.hold(keys, lifetime);
                 Some(lifetime)
             }
             Err(error) => {
@@ -202,6 +210,21 @@ impl Keys {
                 None
             }
         }
+    }
+
+    /// Takes keys in place of those before. What these vouched for they do no longer, unless they are the same.
+    fn hold(&self, keys: Arc<TrustedKeys>, lifetime: Duration) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let trust = match held.as_ref() {
+            Some(before) if Arc::ptr_eq(&before.keys, &keys) => before.trust.clone(),
+            before => {
+                before.inspect(|before| before.trust.end());
+                Trust::new()
+            }
+        };
+        let since = Instant::now();
+        let fresh_until = since + lifetime;
+        *held = Some(Held { keys, trust, since, fresh_until, usable_until: fresh_until + self.stale_if_error });
     }
 
     fn attempted(&self, is_good: bool) {
@@ -221,8 +244,9 @@ async fn follow(keys: Weak<Keys>, mut source: Source, mut changes: watch::Receiv
     let (mut due, mut failures) = (Instant::now(), 0_u32);
     loop {
         let is_wanted = |pulse: &Pulse| pulse.wanted > pulse.done;
+        let wanted = async { changes.wait_for(is_wanted).await.map(drop) };
         tokio::select! {
-            wanted = changes.wait_for(is_wanted) => if wanted.is_err() { return },
+            wanted = wanted => if wanted.is_err() { return },
             () = sleep_until(due) => {}
         }
         let Some(keys) = keys.upgrade() else { return };

@@ -26,7 +26,12 @@ mod tests;
 
 use std::{fmt, sync::Arc};
 
-use self::{judge::Judge, keys::Keys};
+use self::{
+    judge::Judge,
+    keys::{Keys, Newer, Usable},
+};
+use tokio::time::Instant;
+
 pub use self::{
     judge::Vouched,
     keys::{IssuerHealth, KeyState},
@@ -36,6 +41,7 @@ use crate::{
     clock::Timestamp,
     config::{IssuerConfig, Profile},
     jwt::{TokenRefusal, claimed_issuer, open_token},
+    principal::Trust,
 };
 
 /// How often a token is tried: with the keys at hand, with those that somebody was fetching already, and with those
@@ -133,18 +139,32 @@ impl Issuer {
     /// # Errors
     /// [`NoKeys`], an outage.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Result<Vouched, TokenRefusal>, NoKeys> {
+        Ok(self.verify_while_trusted(token, now).await?.map(|(vouched, _)| vouched))
+    }
+
+    /// [`verify`](Self::verify), for one who keeps the verdict: it holds until it expires, which may be earlier than
+    /// the token does, and for as long as the trust.
+    pub(crate) async fn verify_while_trusted(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Result<(Vouched, Trust), TokenRefusal>, NoKeys> {
         let no_keys = || NoKeys { name: Arc::clone(&self.name) };
         for _ in 0..ROUNDS {
             let seen = self.keys.seen();
-            let Some(keys) = self.keys.usable() else {
+            let Some(Usable { keys, until, trust }) = self.keys.usable() else {
                 if self.keys.await_any(seen).await { continue } else { return Err(no_keys()) }
             };
             match open_token(token, &keys, self.judge.types()) {
-                Ok(opened) => return Ok(self.judge.judge(&opened, now)),
+                Ok(opened) => {
+                    let usable = now + until.saturating_duration_since(Instant::now());
+                    let bounded = |vouched: Vouched| Vouched { expires_at: vouched.expires_at.min(usable), ..vouched };
+                    return Ok(self.judge.judge(&opened, now).map(|vouched| (bounded(vouched), trust)));
+                }
                 Err(TokenRefusal::UnknownKeyId) => match self.keys.await_newer(seen).await {
-                    keys::Newer::Maybe => {}
-                    keys::Newer::No => return Ok(Err(TokenRefusal::UnknownKeyId)),
-                    keys::Newer::NobodyKnows => return Err(no_keys()),
+                    Newer::Maybe => {}
+                    Newer::No => return Ok(Err(TokenRefusal::UnknownKeyId)),
+                    Newer::NobodyKnows => return Err(no_keys()),
                 },
                 Err(refusal) => return Ok(Err(refusal)),
             }

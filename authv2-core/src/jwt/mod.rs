@@ -23,6 +23,7 @@ mod keyset;
 mod pem;
 mod record;
 mod refusal;
+mod revocation;
 mod rsa_strength;
 mod service;
 mod strict_json;
@@ -43,6 +44,8 @@ pub use self::{
     trusted::{MAX_TRUSTED_KEYS, TrustError, TrustedKeys},
     verify::{ACCESS_TOKEN_TYPE, CLOCK_LEEWAY, ClaimRules, verify_access_token, verify_jws, verify_jwt},
 };
+
+pub(crate) use self::revocation::{KEEP_EXPIRED, RevokedTokens, Verdict};
 
 #[cfg(test)]
 mod tests;

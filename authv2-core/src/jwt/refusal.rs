@@ -88,6 +88,8 @@ refusals! {
     UnwantedClaim = "unwanted_claim", "a claim has another value than required";
     /// The issuer does not speak for the organization.
     ForeignOrganization = "foreign_organization", "the issuer does not speak for the organization";
+    /// It was revoked by its `jti`, whatever has become of its session.
+    Revoked = "revoked", "the token was revoked";
 }
 
 #[cfg(test)]

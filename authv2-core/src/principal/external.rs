@@ -1,5 +1,10 @@
 //! Somebody whom an issuer elsewhere vouches for.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use crate::clock::Timestamp;
 
 /// What an issuer elsewhere says of a caller, in a token of its own that was verified.
@@ -26,4 +31,24 @@ pub struct ExternalIdentity {
     pub auth_time: Timestamp,
     /// When the token was issued.
     pub issued_at: Timestamp,
+}
+
+/// Whether what vouches for somebody still does. Clones tell of the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Trust(Arc<AtomicBool>);
+
+impl Trust {
+    #[cfg(feature = "issuers")]
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    #[cfg(feature = "issuers")]
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }

@@ -7,15 +7,19 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-pub(crate) use self::check::refuse;
 pub use self::{check::Check, external::ExternalIdentity};
+pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
+    changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
     error::{Error, Result},
-    id::{SessionId, UserId},
+    id::{SessionId, TokenId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
-    store::Risk,
+    store::{
+        Risk, Transport,
+        cached::{Weigh, bytes},
+    },
     tenant::Tenant,
     user::User,
 };
@@ -60,6 +64,87 @@ pub(crate) struct Known {
     /// Found true for the tenant that the credential names.
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) validity: Validity,
+}
+
+/// As long as what is known of a caller holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Validity {
+    /// Until its credential expires.
+    pub(crate) until: Timestamp,
+    /// Until one of these changes: the session, its user and so on.
+    pub(crate) marks: [Mark; 6],
+    /// When the reading of them began.
+    pub(crate) since: Since,
+}
+
+impl Weigh for Known {
+    fn bytes(&self) -> u64 {
+        // The key, a token; its place in the cache, the allocator's share. A session is weighed where sessions are.
+        const AROUND: usize = 800;
+        bytes(size_of::<Self>() + AROUND)
+    }
+}
+
+impl Known {
+    /// Until `until`, or until its session, its user, what it may do in its tenant, the token itself or the signing keys
+    /// change.
+    pub(crate) fn of_user(
+        live: Arc<LiveSession>,
+        membership: Option<Membership>,
+        clock: Arc<dyn Clock>,
+        token: Option<TokenId>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let session = live.session();
+        let of_session = Mark::of_session(session.id);
+        let organization = membership.as_ref().map(|membership| membership.tenant.organization);
+        let marks = [
+            of_session,
+            Mark::of_user(session.user_id),
+            session.organization.map_or(of_session, Mark::of_organization),
+            organization.map_or(of_session, Mark::of_organization),
+            token.map_or(of_session, Mark::of_token),
+            Mark::KEYS,
+        ];
+        let method = match session.transport {
+            Transport::Bearer => Method::Bearer,
+            Transport::Cookie => Method::Cookie,
+        };
+        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
+    }
+
+    /// Until `until`, until its issuer is no longer trusted for it, or until what it may do in its tenant changes.
+    #[cfg(feature = "issuers")]
+    pub(crate) fn of_external(
+        identity: ExternalIdentity,
+        trust: Trust,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let marks = [Mark::of_organization(membership.tenant.organization); 6];
+        let who = Who::External(Box::new(identity), trust);
+        let validity = Validity { until, marks, since };
+        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity }
+    }
+
+    /// The same, by the session as it has become.
+    pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
+        let Self { method, membership, clock, validity, .. } = self;
+        let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
+        Self { who: Who::User(live), method: *method, membership, clock, validity }
+    }
+
+    /// Whether it still holds at `now`, as far as this node has heard.
+    #[inline]
+    pub(crate) fn holds(&self, feed: &Feed, now: Timestamp) -> bool {
+        let is_live = match &self.who {
+            Who::User(live) => live.is_live(now),
+            Who::External(_, trust) => trust.holds(),
+        };
+        is_live && now < self.validity.until && feed.unchanged(&self.validity.marks, self.validity.since)
+    }
 }
 
 /// Who is behind a credential.
@@ -67,8 +152,9 @@ pub(crate) struct Known {
 pub(crate) enum Who {
     /// A user of this deployment, by a live session.
     User(Arc<LiveSession>),
-    /// Somebody whom an issuer elsewhere vouches for.
-    External(ExternalIdentity),
+    /// Somebody whom an issuer elsewhere vouches for, for as long as that is trusted.
+    #[cfg_attr(not(feature = "issuers"), expect(dead_code, reason = "there are none then"))]
+    External(Box<ExternalIdentity>, Trust),
 }
 
 /// Who calls, told apart by where its identity comes from.
@@ -104,7 +190,7 @@ impl Principal {
     pub fn identity(&self) -> Identity<'_> {
         match &self.known.who {
             Who::User(live) => Identity::User(live.user().id),
-            Who::External(identity) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
+            Who::External(identity, _) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
         }
     }
 
@@ -114,7 +200,7 @@ impl Principal {
     pub fn id(&self) -> &str {
         match &self.known.who {
             Who::User(live) => live.subject(),
-            Who::External(identity) => &identity.id,
+            Who::External(identity, _) => &identity.id,
         }
     }
 
@@ -185,7 +271,7 @@ impl Principal {
     pub fn amr(&self) -> impl Iterator<Item = &str> {
         let amr = match &self.known.who {
             Who::User(live) => &live.session().amr,
-            Who::External(identity) => &identity.amr,
+            Who::External(identity, _) => &identity.amr,
         };
         amr.split(' ').filter(|method| !method.is_empty())
     }
@@ -195,7 +281,7 @@ impl Principal {
     pub fn acr(&self) -> &str {
         match &self.known.who {
             Who::User(live) => &live.session().acr,
-            Who::External(identity) => &identity.acr,
+            Who::External(identity, _) => &identity.acr,
         }
     }
 
@@ -204,7 +290,7 @@ impl Principal {
     pub fn auth_time(&self) -> Timestamp {
         match &self.known.who {
             Who::User(live) => live.session().auth_time,
-            Who::External(identity) => identity.auth_time,
+            Who::External(identity, _) => identity.auth_time,
         }
     }
 
@@ -230,7 +316,7 @@ impl Principal {
                 };
                 (Some(live.user().email.as_str()), facts)
             }
-            Who::External(identity) => {
+            Who::External(identity, _) => {
                 let facts = SessionFacts {
                     method,
                     amr: &identity.amr,
@@ -261,7 +347,7 @@ impl Principal {
     fn live(&self) -> Option<&Arc<LiveSession>> {
         match &self.known.who {
             Who::User(live) => Some(live),
-            Who::External(_) => None,
+            Who::External(..) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 60] = [
+const GOOD: [(&str, &str, &str); 61] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -36,6 +36,7 @@ const GOOD: [(&str, &str, &str); 60] = [
     ("tokens.audience", "api", "'api'"),
     ("tokens.signing_key_file", "k.pem", "'k.pem'"),
     ("tokens.leeway", "60", "60"),
+    ("tokens.cache_bytes", "1048576", "1048576"),
     ("session.max_per_user", "1", "1"),
     ("session.over_limit", "reject", "'reject'"),
     ("session.idle_ttl", "60", "60"),
@@ -104,7 +105,7 @@ fn check_good(config: &Config) {
     assert_eq!(config.tokens.jwks_max_age, Duration::ZERO);
     assert_eq!(config.tokens.audience.as_deref(), Some("api"));
     assert_eq!(config.tokens.signing_key_file, Some("k.pem".into()));
-    assert_eq!(config.tokens.leeway, Duration::from_secs(60));
+    assert_eq!((config.tokens.leeway, config.tokens.cache_bytes), (Duration::from_secs(60), 1024 * 1024));
     assert_eq!((config.session.max_per_user, config.session.over_limit), (1, OverLimit::Reject));
     assert_eq!(
         (config.session.idle_ttl, config.session.absolute_ttl),

@@ -20,6 +20,7 @@ mod plans;
 mod pool;
 mod privilege;
 mod refresh;
+mod revocation;
 mod role;
 mod scope;
 mod session;

@@ -46,6 +46,7 @@ mod purge;
 mod races;
 mod refresh;
 mod refresh_model;
+mod revocation;
 mod role;
 mod session;
 mod session_statistics;
@@ -139,7 +140,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 25] = [
+    let rooms: [&[Case]; 26] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -150,6 +151,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         session_statistics::CASES,
         refresh::CASES,
         refresh_model::CASES,
+        revocation::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,

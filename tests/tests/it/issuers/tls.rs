@@ -57,10 +57,7 @@ async fn an_issuers_certificate_must_be_trusted_and_be_of_its_name() {
     let now = Timestamp::from_seconds(i64::try_from(super::now()).unwrap());
     let token = key("ed-1").sign(Some("at+jwt"), &super::claims(&issuer));
     let trusting = start(&issuer, None, Some("ca.pem")).unwrap();
-    until("it is reached", async || {
-        matches!(trusting.of(&token).unwrap().verify(&token, now).await, Ok(Ok(_)))
-    })
-    .await;
+    until("it is reached", async || matches!(trusting.of(&token).unwrap().verify(&token, now).await, Ok(Ok(_)))).await;
 
     let other = key("ed-1").sign(Some("at+jwt"), &super::claims(&named_otherwise));
     let keys_of = |issuer: &str| Some(format!("{issuer}/keys"));
