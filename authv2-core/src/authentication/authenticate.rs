@@ -182,6 +182,11 @@ impl AuthenticationService {
     pub(super) async fn find_out(&self, token: &str) -> Result<Known> {
         // What changes from here on is not in what is read.
         let since = self.0.feed.since();
+        // What the token says of its issuer only chooses whose keys are tried: none of another one's passes.
+        #[cfg(feature = "issuers")]
+        if let Some(issuer) = self.0.elsewhere.issuers.of(token) {
+            return self.find_out_elsewhere(issuer, token, since).await;
+        }
         let (claims, until) = match self.verify(token).await? {
             Ok(verified) => verified,
             Err(refusal) => {
@@ -307,6 +312,6 @@ fn is_of(claims: &AccessClaims, user: &UserRecord) -> bool {
     claims.sub.parse::<UserId>().is_ok_and(|subject| subject == user.id)
 }
 
-fn invalid_token() -> Error {
+pub(super) fn invalid_token() -> Error {
     Error::new(Code::InvalidToken, "the token is malformed, expired, revoked or not from here")
 }

@@ -87,6 +87,10 @@ pub enum StartError {
     /// The hash pool did not start.
     #[error(transparent)]
     HashPool(#[from] pool::StartError),
+    /// The issuers elsewhere could not be set up.
+    #[cfg(feature = "issuers")]
+    #[error(transparent)]
+    Issuers(#[from] crate::issuer::IssuerError),
     /// The first administrator could not be made.
     #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
@@ -210,6 +214,13 @@ impl Builder {
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
+        #[cfg(feature = "issuers")]
+        let elsewhere = {
+            if config.issuers.iter().any(|elsewhere| elsewhere.issuer == issuer) {
+                return Err(crate::issuer::IssuerError::Own.into());
+            }
+            super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
+        };
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -232,6 +243,8 @@ impl Builder {
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
             directory,
+            #[cfg(feature = "issuers")]
+            elsewhere,
         });
         background::start(&inner);
         following::start(&inner, follower);

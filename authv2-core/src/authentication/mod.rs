@@ -15,6 +15,8 @@ mod csrf;
 mod deadline;
 mod directory;
 mod dpop;
+#[cfg(feature = "issuers")]
+mod external;
 mod following;
 mod foundation;
 mod keys;
@@ -89,6 +91,8 @@ struct Inner {
     proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,
+    #[cfg(feature = "issuers")]
+    elsewhere: external::Elsewhere,
 }
 
 impl AuthenticationService {

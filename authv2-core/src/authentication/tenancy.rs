@@ -63,7 +63,7 @@ impl Standing {
 
     /// The caller as a member.
     pub(crate) fn member(&self) -> MemberId {
-        self.access.member()
+        self.user.into()
     }
 
     /// The caller as the audit trail has it.

@@ -47,7 +47,8 @@ impl AuthenticationService {
             return Ok(Whereabouts::default());
         };
         let book = self.0.store.role_book(organization).await?;
-        let member = self.0.store.member(organization, access.member()).await?;
+        let Some(member) = access.member() else { return Ok(Whereabouts::default()) };
+        let member = self.0.store.member(organization, member).await?;
         // One of them has gone since the request was authenticated.
         let (Some(book), Some(member)) = (book, member) else { return Ok(Whereabouts::default()) };
         let store_record = book.stores.iter().find(|record| Some(record.id) == store).map(Store::from);

@@ -16,6 +16,7 @@
 mod algorithm;
 mod claims;
 mod dpop;
+mod foreign;
 mod jwk;
 mod jws;
 mod key;
@@ -34,6 +35,7 @@ pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
     claims::{AccessClaims, Audience, Confirmation, NumericDate},
     dpop::{Base, PROOF_TYPE, ProofRefusal, ProofRules, Proven, jkt, proof_algorithms, verify_proof},
+    foreign::{OpenedToken, claimed_issuer, open_token},
     jwk::{Jwk, JwkError, Jwks},
     jws::MAX_TOKEN_BYTES,
     key::{KeyError, SigningKey, VerifyingKey},

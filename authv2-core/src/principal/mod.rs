@@ -7,8 +7,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-pub(crate) use self::check::refuse;
 pub use self::{check::Check, external::ExternalIdentity};
+pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
     changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
@@ -118,8 +118,23 @@ impl Known {
     pub(crate) fn bound_to(&self) -> Option<&[u8]> {
         match &self.who {
             Who::User(live) => live.session().key_thumbprint.as_deref(),
-            Who::External(_) => None,
+            Who::External(..) => None,
         }
+    }
+
+    /// Until `until`, until its issuer is no longer trusted for it, or until what it may do in its tenant changes.
+    #[cfg(feature = "issuers")]
+    pub(crate) fn of_external(
+        identity: ExternalIdentity,
+        trust: Trust,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let marks = [Mark::of_organization(membership.tenant.organization); 6];
+        let who = Who::External(Box::new(identity), trust);
+        let validity = Validity { until, marks, since };
+        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity }
     }
 
     /// The same, by the session as it has become.
@@ -134,7 +149,7 @@ impl Known {
     pub(crate) fn holds(&self, feed: &Feed, now: Timestamp) -> bool {
         let is_live = match &self.who {
             Who::User(live) => live.is_live(now),
-            Who::External(_) => true,
+            Who::External(_, trust) => trust.holds(),
         };
         is_live && now < self.validity.until && feed.unchanged(&self.validity.marks, self.validity.since)
     }
@@ -145,8 +160,9 @@ impl Known {
 pub(crate) enum Who {
     /// A user of this deployment, by a live session.
     User(Arc<LiveSession>),
-    /// Somebody whom an issuer elsewhere vouches for.
-    External(ExternalIdentity),
+    /// Somebody whom an issuer elsewhere vouches for, for as long as that is trusted.
+    #[cfg_attr(not(feature = "issuers"), expect(dead_code, reason = "there are none then"))]
+    External(Box<ExternalIdentity>, Trust),
 }
 
 /// Who calls, told apart by where its identity comes from.
@@ -182,16 +198,17 @@ impl Principal {
     pub fn identity(&self) -> Identity<'_> {
         match &self.known.who {
             Who::User(live) => Identity::User(live.user().id),
-            Who::External(identity) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
+            Who::External(identity, _) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
         }
     }
 
-    /// Its id as text: the user's, or the subject that its issuer names, which is unique at that issuer only.
+    /// Its id as text: the user's, or issuer and subject with a `|` between. No two callers have the same, though an
+    /// issuer elsewhere may call somebody just like a user here.
     #[must_use]
     pub fn id(&self) -> &str {
         match &self.known.who {
             Who::User(live) => live.subject(),
-            Who::External(identity) => &identity.subject,
+            Who::External(identity, _) => &identity.id,
         }
     }
 
@@ -262,7 +279,7 @@ impl Principal {
     pub fn amr(&self) -> impl Iterator<Item = &str> {
         let amr = match &self.known.who {
             Who::User(live) => &live.session().amr,
-            Who::External(identity) => &identity.amr,
+            Who::External(identity, _) => &identity.amr,
         };
         amr.split(' ').filter(|method| !method.is_empty())
     }
@@ -272,7 +289,7 @@ impl Principal {
     pub fn acr(&self) -> &str {
         match &self.known.who {
             Who::User(live) => &live.session().acr,
-            Who::External(identity) => &identity.acr,
+            Who::External(identity, _) => &identity.acr,
         }
     }
 
@@ -281,7 +298,7 @@ impl Principal {
     pub fn auth_time(&self) -> Timestamp {
         match &self.known.who {
             Who::User(live) => live.session().auth_time,
-            Who::External(identity) => identity.auth_time,
+            Who::External(identity, _) => identity.auth_time,
         }
     }
 
@@ -307,7 +324,7 @@ impl Principal {
                 };
                 (Some(live.user().email.as_str()), facts)
             }
-            Who::External(identity) => {
+            Who::External(identity, _) => {
                 let facts = SessionFacts {
                     method,
                     amr: &identity.amr,
@@ -338,7 +355,7 @@ impl Principal {
     fn live(&self) -> Option<&Arc<LiveSession>> {
         match &self.known.who {
             Who::User(live) => Some(live),
-            Who::External(_) => None,
+            Who::External(..) => None,
         }
     }
 }

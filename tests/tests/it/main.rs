@@ -15,6 +15,7 @@ mod crash;
 mod docs;
 mod feed;
 mod http_robustness;
+mod issuers;
 mod jose_interop;
 mod layers;
 mod page;

@@ -177,7 +177,7 @@ fn says_that_redis_is_not_compiled_in() {
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.extend(["password.min_strength", "redis.url"]);
+    known.extend(["password.min_strength", "redis.url", "issuers"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);
