@@ -40,6 +40,7 @@ pub use self::{
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
     tenancy::{Basis, Standing, Tries, Written},
