@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
-const FIRST_PARTY_CLIENT: &str = "authv2";
+pub(crate) const FIRST_PARTY_CLIENT: &str = "authv2";
 
 /// A sign-in as asked for.
 #[derive(Debug, Clone)]

@@ -47,6 +47,7 @@ pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
+    login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
     tenancy::{Basis, Standing, Tries, Written},

@@ -6,9 +6,10 @@ use super::AuthenticationService;
 use crate::{
     audit::{Act, Actor, Origin},
     clock::Timestamp,
-    error::Result,
-    id::TokenId,
+    error::{Code, Error, Result},
+    id::{TokenId, UserId},
     jwt::{KEEP_EXPIRED, RevokedTokens, Verdict},
+    session::REFRESH_PREFIX,
     store::{SharedStore, StoreError},
 };
 
@@ -29,6 +30,29 @@ impl AuthenticationService {
     ) -> Result<bool> {
         let act = Act::new("token.revoked", actor, self.now(), origin).on(token);
         Ok(self.0.store.revoke_token(token, expires_at, act).await?)
+    }
+
+    /// Ends the session that an access or a refresh token belongs to, with all its tokens (RFC 7009). Holding one of them
+    /// suffices. A token that is not good, or not any longer, ends nothing.
+    ///
+    /// # Errors
+    /// [`Code::InvalidClient`] for an access token that is a client's own: only that client may revoke it. Else an
+    /// outage: the session may go on.
+    pub(crate) async fn end_session_of(&self, token: &str, origin: &Origin) -> Result<()> {
+        if token.starts_with(REFRESH_PREFIX) {
+            return match self.logout_by_refresh_token(token, origin).await {
+                Err(error) if error.code() == Code::InvalidRefreshToken => Ok(()),
+                other => other,
+            };
+        }
+        let Ok(claims) = self.verify(token).await? else { return Ok(()) };
+        let Some(session) = claims.sid else {
+            return Err(Error::new(Code::InvalidClient, "a client's own token is revoked by that client alone"));
+        };
+        if let Ok(user) = claims.sub.parse::<UserId>() {
+            self.0.sessions.revoke(user, session, origin).await?;
+        }
+        Ok(())
     }
 
     /// Whether a token was revoked by itself. Waits for nothing where all that were are known.

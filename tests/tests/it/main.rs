@@ -25,4 +25,5 @@ mod redis;
 mod row_security;
 mod session_limits;
 mod store;
+mod token_revocation;
 mod wycheproof_jose;
