@@ -65,7 +65,7 @@ impl World {
             let claims = auth.jwt().verify(access_token.expose(), auth.now()).unwrap();
             for _ in 0..TOKENS / SESSIONS {
                 let claims = AccessClaims { jti: Uuid::now_v7().to_string(), exp: claims.exp + HOUR, ..claims.clone() };
-                let token = auth.jwt().mint(&claims, auth.now()).unwrap();
+                let token = auth.jwt().mint(&claims, auth.now()).await.unwrap();
                 bearers.push(request("authorization", &format!("Bearer {token}")));
             }
         }

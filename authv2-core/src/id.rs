@@ -68,6 +68,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// A node of the deployment, from its start to its end.
+    NodeId;
     /// A person or other account, global across organizations.
     UserId;
     /// An organization: the outer tenant boundary.

@@ -74,6 +74,11 @@ impl Fields {
         Secret::new(self.string(name))
     }
 
+    /// A secret, if it is there.
+    pub(super) fn optional_secret(&mut self, name: &'static str) -> Option<Secret> {
+        self.optional_string(name).map(Secret::new)
+    }
+
     /// A string that is read further, if it is there. One that `T` refuses is a problem called `code`.
     pub(super) fn optional_parsed<T>(&mut self, name: &'static str, code: &'static str) -> Option<T>
     where

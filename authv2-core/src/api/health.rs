@@ -137,7 +137,7 @@ async fn cache(auth: &AuthenticationService) -> Option<Component> {
 }
 
 fn signing_keys(auth: &AuthenticationService) -> Component {
-    let signs = auth.jwt().keys().signer(auth.now()).is_some();
+    let signs = auth.jwt().can_sign(auth.now());
     let component = Component::new(signs, "no key signs at present");
     // They are read before the next token is verified.
     let changed = (!auth.keys_are_current()).then(|| "changed, and not read since".to_owned());

@@ -20,9 +20,8 @@ use crate::{
     (status = 200, description = "A JWK Set", body = serde_json::Value),
 ))]
 pub(super) async fn jwks(call: Call<'_>) -> Result<Reply> {
-    let keys = call.auth.published_keys().await?;
-    let max_age = call.auth.config().tokens.jwks_max_age.as_secs();
-    Ok(cached(Reply::json(StatusCode::OK, &keys)?, max_age))
+    let (keys, max_age) = call.auth.published_keys().await?;
+    Ok(cached(Reply::json(StatusCode::OK, &keys)?, max_age.as_secs()))
 }
 
 /// Authorization server metadata (RFC 8414)

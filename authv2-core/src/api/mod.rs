@@ -25,6 +25,7 @@ mod routes;
 mod service_accounts;
 mod sessions;
 mod shapes;
+mod signing_keys;
 
 use std::{sync::Arc, time::Instant};
 

@@ -4,7 +4,7 @@
 //! Neither looks at a cookie: what is sent in the form is all the authority there is, so no other site can borrow any.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,8 +14,8 @@ use super::{
     problem::seconds_up,
 };
 use crate::{
-    authentication::{Credentials, FIRST_PARTY_CLIENT},
-    error::{Code, Error, Result},
+    authentication::{Credentials, DPOP_NONCE, FIRST_PARTY_CLIENT},
+    error::{Challenge, Code, Error, Result},
 };
 
 /// Credentials of other kinds: whoever sends one here must not believe that it is dead.
@@ -62,7 +62,7 @@ pub(super) struct RevocationRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OAuthError {
     /// `invalid_request`, `invalid_client`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`,
-    /// `unsupported_token_type`, `temporarily_unavailable`, `server_error`.
+    /// `unsupported_token_type`, `invalid_dpop_proof`, `use_dpop_nonce`, `temporarily_unavailable`, `server_error`.
     error: &'static str,
     /// For people.
     error_description: String,
@@ -72,9 +72,10 @@ pub(super) struct OAuthError {
 ///
 /// For clients that speak OAuth: what `/auth/refresh` does.
 #[utoipa::path(post, path = "/auth/oauth/token", tag = "oauth", security(()),
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): needed where the session is bound to a key")),
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = TokenResponse),
-    (status = 400, description = "`invalid_request`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`", body = OAuthError),
+    (status = 400, description = "`invalid_request`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`, `invalid_dpop_proof`, `use_dpop_nonce`", body = OAuthError),
     (status = 401, description = "`invalid_client`", body = OAuthError),
 ))]
 pub(super) async fn token(call: Call<'_>) -> Result<Reply> {
@@ -92,13 +93,13 @@ async fn refresh(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
     if form.optional("scope")?.is_some() {
         return Err(Error::new(Code::InvalidScope, "these tokens have no scope: leave it out"));
     }
-    let signed_in = call.auth.refresh(token, &call.origin).await?;
-    let Credentials::Tokens { access_token, expires_in, refresh_token, .. } = signed_in.credentials else {
+    let signed_in = call.auth.refresh(token, call.auth.proof(call.head)?, &call.origin).await?;
+    let Credentials::Tokens { token_type, access_token, expires_in, refresh_token, .. } = signed_in.credentials else {
         return Err(Error::new(Code::InvalidRefreshToken, "sign in again"));
     };
     let tokens = TokenResponse {
         access_token: access_token.expose().clone(),
-        token_type: "Bearer",
+        token_type: token_type.as_str(),
         expires_in: expires_in.as_secs(),
         refresh_token: refresh_token.expose().clone(),
     };
@@ -158,6 +159,11 @@ pub(super) fn refuse(error: &Error) -> Response<Bytes> {
     if name == "invalid_client" {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"authv2\""));
     }
+    if let Some(Challenge::UseDpopNonce { nonce }) = error.challenge()
+        && let Ok(nonce) = HeaderValue::from_str(nonce)
+    {
+        headers.insert(HeaderName::from_static(DPOP_NONCE), nonce);
+    }
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
     }
@@ -170,6 +176,8 @@ fn name_of(code: Code) -> (StatusCode, &'static str) {
     match code {
         Code::MalformedRequest | Code::BodyTooLarge | Code::UnsupportedMediaType => (bad, "invalid_request"),
         Code::InvalidRefreshToken | Code::RefreshTokenReused => (bad, "invalid_grant"),
+        // RFC 9449 sections 5 and 8.
+        Code::InvalidDpopProof | Code::UseDpopNonce => (bad, code.as_str()),
         Code::UnsupportedGrantType | Code::InvalidScope | Code::UnsupportedTokenType | Code::InvalidClient => {
             (code.status(), code.as_str())
         }
@@ -185,7 +193,9 @@ mod tests {
 
     #[test]
     fn every_error_has_a_name_that_oauth_knows() {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 10] = [
+            "invalid_dpop_proof",
+            "use_dpop_nonce",
             "invalid_request",
             "invalid_client",
             "invalid_grant",

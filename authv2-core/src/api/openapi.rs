@@ -14,7 +14,7 @@ use super::{
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
-    resource_types, roles, service_accounts, sessions,
+    resource_types, roles, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -67,6 +67,10 @@ use super::{
         analytics::sessions,
         oauth::token,
         oauth::revoke,
+        signing_keys::list,
+        signing_keys::create,
+        signing_keys::rotate,
+        signing_keys::revoke,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

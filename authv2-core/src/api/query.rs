@@ -60,7 +60,8 @@ impl<'a> Query<'a> {
         if self.problems.is_empty() { Ok(()) } else { Err(Error::invalid(self.problems)) }
     }
 
-    fn refuse(&mut self, name: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) {
+    /// Adds a problem: for what only the caller can judge.
+    pub(super) fn refuse(&mut self, name: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) {
         self.problems.push(FieldError::new(name, code, message));
     }
 }

@@ -7,6 +7,7 @@ use super::{
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, health, members, metadata, oauth, organizations, resource_types, roles, service_accounts, sessions,
+    signing_keys,
 };
 use crate::error::Result;
 
@@ -90,6 +91,10 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
         route!(POST "/auth/oauth/token", Public, Form, oauth::token),
         route!(POST "/auth/oauth/revoke", Public, Form, oauth::revoke),
+        route!(GET "/auth/admin/signing-keys", SignedIn, Nothing, signing_keys::list),
+        route!(POST "/auth/admin/signing-keys", SignedIn, Json, signing_keys::create),
+        route!(POST "/auth/admin/signing-keys/rotate", SignedIn, OptionalJson, signing_keys::rotate),
+        route!(POST "/auth/admin/signing-keys/{kid}/revoke", SignedIn, OptionalJson, signing_keys::revoke),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

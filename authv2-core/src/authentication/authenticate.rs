@@ -296,8 +296,10 @@ impl AuthenticationService {
         self.current_keys().await?;
         let now = self.now();
         let mut verdict = self.0.jwt.verify_until(token, now);
-        if matches!(verdict, Err(TokenRefusal::UnknownKeyId)) && self.0.jwt.may_reload(now) {
-            self.reload_keys().await?;
+        if matches!(verdict, Err(TokenRefusal::UnknownKeyId))
+            && let Some(made_at) = self.0.jwt.key_made_at(token)
+            && self.look_for_key(made_at).await?
+        {
             verdict = self.0.jwt.verify_until(token, now);
         }
         match verdict {

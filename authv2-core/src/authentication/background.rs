@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Inner;
+use super::{Inner, signing_keys};
 use crate::{
     clock::Clock,
     jwt::KEEP_EXPIRED,
@@ -46,6 +46,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
         follow_clock(&inner.store, &*inner.clock).await
     });
+    signing_keys::tend(inner);
     repeat(inner, PURGE, "purge", |inner| async move {
         let now = inner.clock.now();
         let before = PurgeBefore {

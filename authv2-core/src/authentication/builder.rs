@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
-    jwt::{JwtService, KeyRingError, RevokedTokens},
+    jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
     master_key::MasterKeyError,
     organization::OrganizationService,
     permission::PermissionService,
@@ -76,11 +76,14 @@ pub enum StartError {
     #[error("tokens.signing_key_file: {0}")]
     SigningKeyFile(#[source] std::io::Error),
     /// The first signing key was read and is none, or is too weak.
-    #[error("tokens.signing_key_file: {}", reason(.0))]
-    UnusableSigningKey(#[source] KeyRingError),
+    #[error("tokens.signing_key_file: {0}")]
+    UnusableSigningKey(#[source] KeyError),
     /// The signing keys cannot be used.
     #[error("signing keys: {0}")]
     SigningKeys(#[from] KeyRingError),
+    /// The signing keys cannot be founded or brought up to date.
+    #[error("signing keys: {0}")]
+    KeyChange(#[from] KeyChangeError),
     /// Passwords cannot be hashed as asked.
     #[error("password: {0}")]
     Hashing(#[from] HashError),
@@ -97,14 +100,6 @@ pub enum StartError {
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] crate::secret::NoRandomness),
-}
-
-/// What is wrong with the key itself, where that is known: it says nothing of its contents.
-fn reason(error: &KeyRingError) -> String {
-    match error {
-        KeyRingError::New(key) => key.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// One line for each setting that is not acceptable.
@@ -125,11 +120,12 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     store: Option<(SharedStore, Feed)>,
     directory: Option<Arc<dyn ResourceDirectory>>,
+    signers: Vec<Arc<dyn Signer>>,
 }
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, clock: Arc::new(SystemClock::new()), store: None, directory: None }
+        Self { config, clock: Arc::new(SystemClock::new()), store: None, directory: None, signers: Vec::new() }
     }
 
     /// Judges time by `clock`. Default: the system's, corrected by the database's.
@@ -155,6 +151,15 @@ impl Builder {
         self
     }
 
+    /// Knows a signing key that is held elsewhere, in a KMS or an HSM; may be called for several. On a fresh store it signs
+    /// from the start, else it is pending until a rotation takes it. Every node needs it while it signs. Default: none,
+    /// and keys are made here and sealed under the master key.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.signers.push(signer);
+        self
+    }
+
     /// Starts the service: opens the store, brings its schema up to date, reads or makes the keys, and makes the
     /// first administrator where one is configured.
     ///
@@ -163,7 +168,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
-        let Self { config, clock, store, directory } = self;
+        let Self { config, clock, store, directory, signers } = self;
         config.validate()?;
         if config.profile == Profile::Development {
             tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
@@ -187,9 +192,12 @@ impl Builder {
         let audience = config.tokens.audience.clone().unwrap_or_else(|| issuer.clone());
         let watch = KeyWatch::new();
         feed.listen(watch.listener());
-        let keys = foundation::signing_keys(&config, &store, &master, &*clock).await?;
+        let policy = foundation::key_policy(&config);
+        let ring = KeyRing::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&master), policy);
+        let keys = foundation::signing_keys(&config, &store, &ring, &signers).await?;
         let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
-            .with_leeway(config.tokens.leeway);
+            .with_leeway(config.tokens.leeway)
+            .with_signers(signers);
         let revoked = Arc::new(RevokedTokens::new());
         feed.listen(Arc::clone(&revoked) as _);
         read_revoked(&store, &revoked, clock.now()).await?;
@@ -232,6 +240,7 @@ impl Builder {
             users,
             sessions,
             jwt,
+            ring,
             organizations,
             permissions,
             keys: watch,
@@ -259,6 +268,15 @@ impl Builder {
 /// [`StartError::Hashing`] or [`StartError::HashPool`] if passwords cannot be hashed as asked.
 pub fn user_service(config: &Config, store: SharedStore, clock: Arc<dyn Clock>) -> Result<UserService, StartError> {
     Ok(UserService::new(store, hash_pool(config)?, policy(config), clock))
+}
+
+/// The signing keys alone: for tools that work beside a running service on the same store. It makes no key.
+///
+/// # Errors
+/// [`StartError`] if the master key cannot be used, or is not the store's.
+pub async fn key_ring(config: &Config, store: SharedStore, clock: Arc<dyn Clock>) -> Result<KeyRing, StartError> {
+    let master = Arc::new(foundation::master_key(config, &store).await?);
+    Ok(KeyRing::new(store, clock, master, foundation::key_policy(config)))
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

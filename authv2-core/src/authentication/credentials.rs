@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn reads_a_token_of_either_scheme_and_refuses_everything_else() {
-        assert!(matches!(token(b"bEaReR abc"), Some((TokenType::Bearer, token)) if token.expose() == "abc"));
-        assert!(matches!(token(b"dpop  abc "), Some((TokenType::Dpop, token)) if token.expose() == "abc"));
+        assert!(matches!(token(b"bEaReR abc"), Some((TokenType::Bearer, "abc"))));
+        assert!(matches!(token(b"dpop  abc "), Some((TokenType::Dpop, "abc"))));
         for wrong in
             [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"DPoP ", b"DPoPabc", b"\xff"]
         {

@@ -2,16 +2,14 @@
 //!
 //! Several nodes may start at once on one empty store: whatever is made here is made once, and all of them use it.
 
-use std::{io, net::Ipv4Addr, path::Path};
+use std::{io, net::Ipv4Addr, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::StartError;
 use crate::{
-    audit::{Act, Actor, Origin},
-    clock::Clock,
     config::Config,
-    jwt::{key_record_from_file, new_key_record},
+    jwt::{KeyChangeError, KeyPolicy, KeyRing, KeyRingError, Signer, SigningKey},
     master_key::MasterKey,
     secret::Secret,
     store::{SharedStore, SigningKeyRecord},
@@ -89,31 +87,48 @@ pub(super) async fn issuer(config: &Config, store: &SharedStore) -> Result<Strin
     }
 }
 
-/// The signing keys; on a fresh store the first one, from its file or made here.
+/// The signing keys. On a fresh store the first one is made, brought along in its file, or the one of a signer.
 pub(super) async fn signing_keys(
     config: &Config,
     store: &SharedStore,
-    master: &MasterKey,
-    clock: &dyn Clock,
+    ring: &KeyRing,
+    signers: &[Arc<dyn Signer>],
 ) -> Result<Vec<SigningKeyRecord>, StartError> {
-    let keys = store.signing_keys().await?;
-    if !keys.is_empty() {
-        let alg = config.tokens.alg.as_str();
-        if !keys.iter().any(|key| key.alg == alg) {
-            tracing::warn!(alg, "tokens.alg: this store has signing keys of other algorithms, which go on signing");
+    for signer in signers {
+        match ring.refer(&**signer).await {
+            // The others go on: a restart must not be an outage.
+            Err(KeyChangeError::Refused) => {
+                tracing::error!(reference = signer.reference(), "this key was revoked and is never used again");
+            }
+            done => done?,
         }
-        return Ok(keys);
     }
-    let now = clock.now();
-    let first = match &config.tokens.signing_key_file {
+    let first = || match &config.tokens.signing_key_file {
         Some(path) => {
             let contents = zeroize::Zeroizing::new(std::fs::read(path).map_err(StartError::SigningKeyFile)?);
-            key_record_from_file(config.tokens.alg, &contents, now, master).map_err(StartError::UnusableSigningKey)?
+            SigningKey::from_file(config.tokens.alg, &contents).map_err(StartError::UnusableSigningKey)
         }
-        None => new_key_record(config.tokens.alg, now, master)?,
+        None => Ok(SigningKey::generate(config.tokens.alg).map_err(KeyRingError::from)?),
     };
-    let act = Act::new("signing_key.created", Actor::System, now, &Origin::default()).on(&first.kid);
-    Ok(store.found_signing_keys(first, act).await?)
+    ring.found(first, config.tokens.signing_key_file.is_some()).await?;
+    ring.promise().await?;
+    let keys = store.signing_keys().await?;
+    let alg = config.tokens.alg.as_str();
+    if !keys.iter().any(|key| key.alg == alg) {
+        tracing::warn!(alg, "tokens.alg: this store has signing keys of other algorithms, which go on signing");
+    }
+    Ok(keys)
+}
+
+/// The rules by which signing keys change, as configured.
+pub(super) fn key_policy(config: &Config) -> KeyPolicy {
+    KeyPolicy {
+        alg: config.tokens.alg,
+        token_life: config.tokens.access_ttl,
+        jwks_max_age: config.tokens.jwks_max_age,
+        staleness: config.changes.max_staleness,
+        rotation_interval: config.tokens.rotation_interval,
+    }
 }
 
 /// The first platform administrator, where one is configured. An existing account is never promoted.

@@ -1,8 +1,11 @@
 //! The signing keys at hand, and when they are to be read again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{sync::Mutex, time::Instant};
@@ -10,12 +13,15 @@ use tokio::{sync::Mutex, time::Instant};
 use super::AuthenticationService;
 use crate::{
     changes::{Change, Listener},
+    clock::Timestamp,
     error::{Error, Result},
-    jwt::Jwks,
+    jwt::{Jwks, jwks_lag},
 };
 
 /// While other nodes' changes cannot be read, the keys are read again after so long.
-const DISTRUST: std::time::Duration = std::time::Duration::from_secs(1);
+const DISTRUST: Duration = Duration::from_secs(1);
+/// How much later than it was made a key may have come into the store: the longest that a write takes, and clocks apart.
+const COMMIT: Duration = Duration::from_secs(120);
 
 /// Whether the keys at hand are those of the store.
 #[derive(Debug)]
@@ -57,13 +63,20 @@ impl Listener for Heard {
 }
 
 impl AuthenticationService {
-    /// The public keys that verify this deployment's tokens at present.
+    /// The public keys that verify this deployment's tokens at present, and how long they may be kept.
     ///
     /// # Errors
     /// An outage, where the keys have changed and cannot be read.
-    pub async fn published_keys(&self) -> Result<Jwks> {
+    pub async fn published_keys(&self) -> Result<(Jwks, Duration)> {
         self.current_keys().await?;
-        Ok(self.0.jwt.jwks(self.now()))
+        let tokens = &self.0.config.tokens;
+        let most = jwks_lag(tokens.jwks_max_age, self.0.config.changes.max_staleness);
+        if self.0.feed.health().lag.is_some_and(|lag| lag > most) {
+            let read = self.0.keys.read.lock().await;
+            self.read_keys(read).await?;
+        }
+        let (keys, now) = (self.0.jwt.keys(), self.now());
+        Ok((keys.jwks(now), tokens.jwks_max_age.min(keys.jwks_max_age(now))))
     }
 
     /// Whether the signing keys at hand are those of the store, as far as the feed tells.
@@ -86,10 +99,18 @@ impl AuthenticationService {
         self.read_keys(read).await
     }
 
-    /// Reads the signing keys, whatever is at hand.
-    pub(super) async fn reload_keys(&self) -> Result<()> {
+    /// Reads the signing keys again if one that was made at that moment may be missing at hand. `false` if it would be
+    /// there.
+    pub(super) async fn look_for_key(&self, made_at: Timestamp) -> Result<bool> {
+        let asked = Instant::now();
         let read = self.0.keys.read.lock().await;
-        self.read_keys(read).await
+        if *read >= asked {
+            return Ok(true);
+        }
+        if made_at + COMMIT < self.now() - read.elapsed() {
+            return Ok(false);
+        }
+        self.read_keys(read).await.map(|()| true)
     }
 
     async fn read_keys(&self, mut read: tokio::sync::MutexGuard<'_, Instant>) -> Result<()> {

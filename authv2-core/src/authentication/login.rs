@@ -160,7 +160,7 @@ impl AuthenticationService {
             other => other.map_err(Error::from),
         };
         match opened {
-            Ok(opened) => self.signed_in(opened),
+            Ok(opened) => self.signed_in(opened).await,
             Err(error) => {
                 if error.code() == Code::TooManySessions {
                     let act = self.failed_login(Some(&user), origin, "too_many_sessions");
@@ -192,10 +192,10 @@ impl AuthenticationService {
         act.ended(Outcome::Denied, reason)
     }
 
-    fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
+    async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
         let OpenedSession { session, user, secret } = opened;
         let credentials = match secret {
-            SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token)?,
+            SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token).await?,
             SessionSecret::Cookie(secret) => self.cookie(&session, secret),
         };
         Ok(SignedIn { user: User::from(&user), session: Session::of(&session, true), credentials })
@@ -228,7 +228,7 @@ impl AuthenticationService {
         Ok(SignedIn {
             user: User::from(live.user()),
             session: Session::of(&session, true),
-            credentials: self.tokens(&session, refresh_token)?,
+            credentials: self.tokens(&session, refresh_token).await?,
         })
     }
 
@@ -282,16 +282,19 @@ impl AuthenticationService {
         Ok(self.0.sessions.revoke_all(live.user().id, keep, origin).await?)
     }
 
-    fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
-        let (access_token, expires_in) = self.access_token(session)?;
+    async fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
+        let (access_token, expires_in) = self.access_token(session).await?;
         let refresh_expires_in = session.ends_at().since(self.now());
         let token_type = TokenType::of(session);
         Ok(Credentials::Tokens { token_type, access_token, expires_in, refresh_token, refresh_expires_in })
     }
 
-    pub(super) fn access_token(&self, session: &SessionRecord) -> Result<(Secret, Duration)> {
+    pub(super) async fn access_token(&self, session: &SessionRecord) -> Result<(Secret, Duration)> {
+        // A key that was replaced must not go on signing here: it does not verify for ever.
+        self.current_keys().await?;
         let now = self.now();
-        let expires_in = self.0.config.tokens.access_ttl.min(session.ends_at().since(now));
+        let longest = self.0.config.tokens.access_ttl.min(self.0.jwt.token_life(now));
+        let expires_in = longest.min(session.ends_at().since(now));
         let claims = AccessClaims {
             iss: self.0.issuer.clone(),
             aud: Audience::one(self.0.audience.clone()),
@@ -309,7 +312,7 @@ impl AuthenticationService {
             scope: None,
             cnf: session.key_thumbprint.as_deref().map(|key| Confirmation { jkt: jkt(key) }),
         };
-        Ok((Secret::new(self.0.jwt.mint(&claims, now).map_err(Error::internal)?), expires_in))
+        Ok((Secret::new(self.0.jwt.mint(&claims, now).await?), expires_in))
     }
 
     pub(super) fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {

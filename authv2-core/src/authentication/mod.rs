@@ -26,6 +26,7 @@ mod organizations;
 mod requirement;
 mod revocation;
 mod roles;
+mod signing_keys;
 mod tenancy;
 mod tenant;
 mod throttle;
@@ -36,7 +37,7 @@ use std::{fmt, sync::Arc};
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
     authenticate::Authenticating,
-    builder::{Builder, StartError, user_service},
+    builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
@@ -50,6 +51,7 @@ pub(crate) use self::{
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
+    signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
@@ -58,7 +60,7 @@ use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::{JwtService, RevokedTokens},
+    jwt::{JwtService, KeyRing, RevokedTokens},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -82,6 +84,7 @@ struct Inner {
     users: UserService,
     sessions: SessionService,
     jwt: JwtService,
+    ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,

@@ -1,8 +1,6 @@
 //! Organizations and their stores: founding, changing, removing.
 
-use std::time::Duration;
-
-use super::{AuthenticationService, Requirement, Standing, Tries};
+use super::{AuthenticationService, Requirement, Standing, Tries, requirement::RECENT};
 use crate::{
     audit::Origin,
     error::{Code, Error, Result},
@@ -12,9 +10,6 @@ use crate::{
     principal::Principal,
     store::{Named, NewRole, OrganizationRecord, StoreError},
 };
-
-/// How old the sign-in may be of whoever does what cannot be undone.
-const RECENT: Duration = Duration::from_secs(15 * 60);
 
 impl AuthenticationService {
     /// Founds an organization; the caller is its owner.

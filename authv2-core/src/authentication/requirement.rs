@@ -9,6 +9,9 @@ use crate::{
     principal::Principal,
 };
 
+/// How old the sign-in may be of whoever does what cannot be undone.
+pub(super) const RECENT: Duration = Duration::from_secs(15 * 60);
+
 /// Something that a caller must be, have done, or be allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

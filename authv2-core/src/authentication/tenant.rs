@@ -110,7 +110,7 @@ impl AuthenticationService {
         let credentials = match (principal.method(), cookie) {
             (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
             _ => {
-                let (access_token, expires_in) = self.access_token(&session)?;
+                let (access_token, expires_in) = self.access_token(&session).await?;
                 Credentials::Access { token_type: TokenType::of(&session), access_token, expires_in }
             }
         };

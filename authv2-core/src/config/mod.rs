@@ -241,6 +241,7 @@ impl Config {
         self.store.check(self.profile, &mut problems);
         self.redis.check(&mut problems);
         self.dpop.check(&mut problems);
+        self.tokens.check(&mut problems);
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);

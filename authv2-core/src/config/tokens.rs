@@ -2,7 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{DAY, setting::choice, visitor::Visitor};
+use super::{
+    DAY,
+    problem::{Problem, Problems},
+    setting::choice,
+    visitor::Visitor,
+};
 use crate::jwt::Algorithm;
 
 choice!(Algorithm, "one of `EdDSA`, `ES256`, `ES384`, `RS256`, `PS256`, `HS256`");
@@ -20,8 +25,11 @@ pub struct TokenConfig {
     pub jwks_max_age: Duration,
     /// The `aud` of access tokens; the issuer by default.
     pub audience: Option<String>,
-    /// The first signing key of a fresh store: PKCS#8 PEM, or raw bytes for HS256. Without it one is made.
+    /// The first signing key of a fresh store: PEM, or raw bytes for HS256. Without it one is made.
     pub signing_key_file: Option<PathBuf>,
+    /// How long a key made here signs before the next one does; 90 days by default, zero for as long as nobody asks. Keys
+    /// that were brought along are never replaced by schedule. The longer a key signs, the longer a stolen one serves.
+    pub rotation_interval: Duration,
     /// How far ahead of the clock `iat` and `nbf` may be, at most 60 s; 30 s by default. `exp` has no leeway.
     pub leeway: Duration,
     /// About how many bytes the verified tokens at hand may take, about 1 KiB each; 64 MiB by default. A session that a
@@ -37,6 +45,7 @@ impl Default for TokenConfig {
             jwks_max_age: Duration::from_secs(300),
             audience: None,
             signing_key_file: None,
+            rotation_interval: Duration::from_secs(90 * DAY),
             leeway: Duration::from_secs(30),
             cache_bytes: 64 * 1024 * 1024,
         }
@@ -60,8 +69,14 @@ impl TokenConfig {
         );
         visitor.setting(
             "tokens.signing_key_file",
-            "The first signing key of a fresh store: PKCS#8 PEM, or raw bytes for HS256.",
+            "The first signing key of a fresh store: PEM, or raw bytes for HS256.",
             &mut self.signing_key_file,
+        );
+        visitor.number(
+            "tokens.rotation_interval",
+            0..=3650 * DAY,
+            "Seconds that a signing key made here signs before the next one does; 0 for as long as nobody asks.",
+            &mut self.rotation_interval,
         );
         visitor.number(
             "tokens.leeway",
@@ -75,5 +90,14 @@ impl TokenConfig {
             "About how many bytes the verified tokens at hand may take.",
             &mut self.cache_bytes,
         );
+    }
+
+    pub(super) fn check(&self, problems: &mut Problems) {
+        // Or keys would be made faster than they end.
+        let shortest = self.access_ttl + self.jwks_max_age;
+        if !self.rotation_interval.is_zero() && self.rotation_interval < shortest {
+            let why = "must be 0, or at least tokens.access_ttl and tokens.jwks_max_age together";
+            problems.report("tokens.rotation_interval", Problem::Refused(why));
+        }
     }
 }

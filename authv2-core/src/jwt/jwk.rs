@@ -212,7 +212,7 @@ impl Jwk {
 }
 
 /// The curve of an ECDSA algorithm and the bytes of a coordinate on it.
-fn curve_of(algorithm: Algorithm) -> Option<(&'static str, usize)> {
+pub(super) fn curve_of(algorithm: Algorithm) -> Option<(&'static str, usize)> {
     match algorithm {
         Algorithm::ES256 => Some(("P-256", 32)),
         Algorithm::ES384 => Some(("P-384", 48)),

@@ -22,7 +22,7 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Jwk, pem, rsa_strength};
+use super::{Algorithm, Jwk, rsa_strength};
 use crate::secret::random_bytes;
 
 /// A key could not be made, read or used.
@@ -32,9 +32,12 @@ pub enum KeyError {
     /// The text holds no PEM block, a broken one or several.
     #[error("not a PEM file with one private key")]
     NotPem,
-    /// It is a private key in another wrapping: SEC 1, PKCS#1 or encrypted.
-    #[error("the private key is not unencrypted PKCS#8")]
-    NotPkcs8,
+    /// The PEM block is a private key in a wrapping that is not read here: an encrypted one, or OpenSSH's own.
+    #[error("the private key is not unencrypted PKCS#8, SEC 1 or PKCS#1")]
+    UnknownWrapping,
+    /// The text is no JWK with a private key, or says that the key is not for signing with this algorithm.
+    #[error("not a JWK of a private key for this algorithm")]
+    NotPrivateJwk,
     /// The bytes are no key for this algorithm, or a malformed one.
     #[error("not a key for this algorithm")]
     Rejected,
@@ -44,7 +47,7 @@ pub enum KeyError {
         /// The least length, in bytes.
         needed: usize,
     },
-    /// The RSA key is not of 2048 to 8192 bits.
+    /// The RSA key is not of 2048 to 8192 bits; one that is to sign here has at least 3072.
     #[error("an RSA key of {bits} bits is not acceptable")]
     RsaSize {
         /// Its length, in bits.
@@ -72,14 +75,14 @@ enum PrivateHalf {
 }
 
 /// What aws-lc-rs needs to know about an algorithm.
-enum Family {
+pub(super) enum Family {
     Ed25519,
     Ecdsa(&'static EcdsaSigningAlgorithm, &'static EcdsaVerificationAlgorithm),
     Rsa(&'static RsaSignatureEncoding, &'static RsaParameters),
     Hmac(hmac::Algorithm),
 }
 
-fn family(algorithm: Algorithm) -> Family {
+pub(super) fn family(algorithm: Algorithm) -> Family {
     match algorithm {
         Algorithm::EdDSA => Family::Ed25519,
         Algorithm::ES256 => Family::Ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &ECDSA_P256_SHA256_FIXED),
@@ -115,17 +118,6 @@ impl SigningKey {
             }
         };
         Ok(Self { algorithm, half: half.map_err(|_| KeyError::Failed)? })
-    }
-
-    /// Reads an unencrypted PKCS#8 PEM file, as `openssl genpkey` writes it.
-    ///
-    /// # Errors
-    /// [`KeyError`] if the text is not such a file, or the key does not belong to `algorithm`; HMAC keys never do.
-    pub fn from_pkcs8_pem(algorithm: Algorithm, pem: &str) -> Result<Self, KeyError> {
-        if algorithm.is_symmetric() {
-            return Err(KeyError::Rejected);
-        }
-        Self::from_private_bytes(algorithm, &pem::pkcs8_of(pem)?)
     }
 
     /// Takes an HMAC secret as it is.
@@ -173,6 +165,12 @@ impl SigningKey {
             PrivateHalf::Hmac(_, secret) => Ok(secret.to_vec()),
         };
         document.map(Zeroizing::new).map_err(|_| KeyError::Failed)
+    }
+
+    /// The length of an RSA key.
+    pub(super) fn rsa_bits(&self) -> Option<usize> {
+        let PrivateHalf::Rsa(pair, _) = &self.half else { return None };
+        Some(rsa_strength::bits(pair.public_key().modulus().big_endian_without_leading_zero()))
     }
 
     /// The one algorithm this key signs with.
@@ -362,15 +360,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_pem_file_and_prints_nothing_of_it() {
-        // The key of RFC 8410 section 10.3.
-        let pem = "-----BEGIN PRIVATE KEY-----\n\
-                   MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
-                   -----END PRIVATE KEY-----\n";
-        let key = SigningKey::from_pkcs8_pem(Algorithm::EdDSA, pem).unwrap();
-        let jwk = key.public_jwk("k").unwrap();
-        assert_eq!(jwk.x.as_deref(), Some("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"));
+    fn prints_nothing_of_a_key() {
+        let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
         assert_eq!(format!("{key:?} {:?}", key.verifying_key().unwrap()), "SigningKey(EdDSA) VerifyingKey(EdDSA)");
-        assert_eq!(SigningKey::from_pkcs8_pem(Algorithm::HS256, pem).unwrap_err(), KeyError::Rejected);
     }
 }

@@ -1,10 +1,12 @@
 //! The signing keys of a deployment at one moment: an immutable snapshot, unsealed from the store's records.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use super::{
-    ACCESS_TOKEN_TYPE, Algorithm, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, jws::CompactJws, record,
+    ACCESS_TOKEN_TYPE, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, jws::CompactJws, record, rotation,
 };
 use crate::{
     clock::Timestamp,
@@ -53,44 +55,41 @@ pub enum KeyRingError {
     Sealing(#[from] SealError),
 }
 
-/// The signing keys at one moment.
-///
-/// What a key may do follows from its record and the time alone, so that a rotation takes effect on every node at the
-/// same moment without anybody having to act then:
-/// 1. A pending key is published and verifies; it signs nothing.
-/// 2. An active key signs from `activates_at` on; of several the one activated last. The one before it goes on
-///    signing until that moment.
-/// 3. A key verifies until `retires_at`; a retired one is refused from then on, and is not published.
+/// The signing keys at one moment: what each may do follows from its record and the time ([`super::rotation`]).
 #[derive(Debug)]
 pub struct KeySet {
-    keys: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    kid: String,
-    state: KeyState,
-    activates_at: Timestamp,
-    retires_at: Option<Timestamp>,
-    /// None for retired keys, which are not even unsealed.
-    material: Option<Material>,
+    /// Without their sealed halves.
+    records: Vec<SigningKeyRecord>,
+    /// In the same order; none for retired keys, which are not even unsealed.
+    materials: Vec<Option<Material>>,
 }
 
 #[derive(Debug)]
 struct Material {
     /// None for retiring keys: they sign no more.
-    signing: Option<SigningKey>,
+    private: Option<PrivateHalf>,
     verifying: VerifyingKey,
     jwk: Option<Jwk>,
     /// The header of every token that the key signs, encoded.
     header: String,
 }
 
+/// The half of a key that signs.
+#[derive(Debug)]
+pub(super) enum PrivateHalf {
+    Here(SigningKey),
+    /// Held elsewhere, under this name.
+    Elsewhere(String),
+}
+
 /// The key that signs at a moment, with what it puts in front of each token.
 #[derive(Debug, Clone, Copy)]
-pub struct Signer<'a> {
-    pub(super) key: &'a SigningKey,
+pub struct ActiveKey<'a> {
+    pub(super) private: &'a PrivateHalf,
+    pub(super) verifying: &'a VerifyingKey,
     pub(super) header: &'a str,
+    /// The longest that its tokens may live: it verifies that much longer than it signs.
+    pub(super) token_life: Duration,
 }
 
 impl KeySet {
@@ -99,61 +98,59 @@ impl KeySet {
     /// # Errors
     /// [`KeyRingError`] on the first record that cannot be used.
     pub fn open(records: &[SigningKeyRecord], master: &MasterKey) -> Result<Self, KeyRingError> {
-        let mut keys: Vec<Entry> = Vec::with_capacity(records.len());
+        let mut set = Self { records: Vec::with_capacity(records.len()), materials: Vec::with_capacity(records.len()) };
         for record in records {
-            if keys.iter().any(|key| key.kid == record.kid) {
+            if set.records.iter().any(|key| key.kid == record.kid) {
                 return Err(KeyRingError::Duplicate { kid: record.kid.clone() });
             }
-            let material = match record.state {
+            set.materials.push(match record.state {
                 KeyState::Retired => None,
                 KeyState::Pending | KeyState::Active | KeyState::Retiring => Some(Material::open(record, master)?),
-            };
-            keys.push(Entry {
-                kid: record.kid.clone(),
-                state: record.state,
-                activates_at: record.activates_at,
-                retires_at: record.retires_at,
-                material,
             });
+            set.records.push(SigningKeyRecord { sealed: Vec::new(), ..record.clone() });
         }
-        Ok(Self { keys })
+        Ok(set)
     }
 
     /// The key that signs at `now`, if there is one.
     #[must_use]
-    pub fn signer(&self, now: Timestamp) -> Option<Signer<'_>> {
-        self.signing_entry(now)
-            .and_then(|entry| entry.material.as_ref())
-            .and_then(|material| Some(Signer { key: material.signing.as_ref()?, header: &material.header }))
+    pub fn signer(&self, now: Timestamp) -> Option<ActiveKey<'_>> {
+        let record = rotation::signing(self.records.iter(), now)?;
+        let (_, material) = self.verifying_at(now).find(|(key, _)| key.kid == record.kid)?;
+        Some(ActiveKey {
+            private: material.private.as_ref()?,
+            verifying: &material.verifying,
+            header: &material.header,
+            token_life: rotation::of_seconds(record.token_life),
+        })
     }
 
     /// The key of `kid`, if it verifies at `now`.
     ///
     /// # Errors
-    /// [`TokenRefusal::UnknownKeyId`], [`TokenRefusal::RetiredKey`].
+    /// [`TokenRefusal::UnknownKeyId`], [`TokenRefusal::RetiredKey`], [`TokenRefusal::RevokedKey`].
     pub fn verifying(&self, kid: &str, now: Timestamp) -> Result<&VerifyingKey, TokenRefusal> {
-        let entry = self.keys.iter().find(|key| key.kid == kid).ok_or(TokenRefusal::UnknownKeyId)?;
-        entry.usable(now).map(|material| &material.verifying).ok_or(TokenRefusal::RetiredKey)
+        if let Some((_, material)) = self.verifying_at(now).find(|(key, _)| key.kid == kid) {
+            return Ok(&material.verifying);
+        }
+        let key = self.records.iter().find(|key| key.kid == kid).ok_or(TokenRefusal::UnknownKeyId)?;
+        Err(if key.revoked_at.is_some() { TokenRefusal::RevokedKey } else { TokenRefusal::RetiredKey })
     }
 
     /// The key whose tokens begin with exactly this encoded header, if it verifies at `now`.
     pub(super) fn by_encoded_header(&self, header: &str, now: Timestamp) -> Option<&VerifyingKey> {
-        self.keys
-            .iter()
-            .filter_map(|key| key.usable(now))
-            .find(|material| material.header == header)
-            .map(|material| &material.verifying)
+        self.verifying_at(now).find(|(_, material)| material.header == header).map(|(_, material)| &material.verifying)
     }
 
     /// When the key of a verified token retires, if that is known yet.
     pub(super) fn retires_at(&self, token: &str) -> Option<Timestamp> {
         let jws = CompactJws::split(token).ok()?;
-        let is_its = |entry: &&Entry| entry.material.as_ref().is_some_and(|material| material.header == jws.header);
-        let key = match self.keys.iter().find(is_its) {
-            Some(key) => key,
+        let begins_so = |material: &Option<Material>| material.as_ref().is_some_and(|own| own.header == jws.header);
+        let key = match self.materials.iter().position(begins_so) {
+            Some(index) => self.records.get(index)?,
             None => {
                 let kid = jws.read_header().ok()?.kid?;
-                self.keys.iter().find(|key| *key.kid == *kid)?
+                self.records.iter().find(|key| *key.kid == *kid)?
             }
         };
         key.retires_at
@@ -162,51 +159,53 @@ impl KeySet {
     /// Where the key of `kid` stands at `now`, which the stored state tells only together with the times.
     #[must_use]
     pub fn state(&self, kid: &str, now: Timestamp) -> Option<KeyState> {
-        let entry = self.keys.iter().find(|key| key.kid == kid)?;
-        let signs = self.signing_entry(now).is_some_and(|signing| signing.kid == kid);
-        Some(match entry.state {
-            _ if entry.usable(now).is_none() => KeyState::Retired,
-            KeyState::Active if signs => KeyState::Active,
-            KeyState::Active if entry.activates_at > now => KeyState::Pending,
-            KeyState::Active => KeyState::Retiring,
-            stored @ (KeyState::Pending | KeyState::Retiring | KeyState::Retired) => stored,
-        })
+        let key = self.records.iter().find(|key| key.kid == kid)?;
+        Some(rotation::state(key, &self.records, now))
     }
 
     /// Every public key that can still verify at `now`, to be published (RFC 7517 section 5). HMAC keys never are.
     #[must_use]
     pub fn jwks(&self, now: Timestamp) -> Jwks {
-        Jwks { keys: self.keys.iter().filter_map(|key| key.usable(now)?.jwk.clone()).collect() }
+        Jwks { keys: self.verifying_at(now).filter_map(|(_, material)| material.jwk.clone()).collect() }
     }
 
-    fn signing_entry(&self, now: Timestamp) -> Option<&Entry> {
-        self.keys
+    /// How long the keys of `now` may be kept at most: longer would outlast the publication of the next one.
+    #[must_use]
+    pub fn jwks_max_age(&self, now: Timestamp) -> Duration {
+        let least = self.verifying_at(now).map(|(key, _)| key.jwks_max_age).min();
+        rotation::of_seconds(least.unwrap_or(0))
+    }
+
+    fn verifying_at(&self, now: Timestamp) -> impl Iterator<Item = (&SigningKeyRecord, &Material)> {
+        self.records
             .iter()
-            .filter(|key| key.state == KeyState::Active && key.activates_at <= now && key.usable(now).is_some())
-            .max_by_key(|key| key.activates_at)
-    }
-}
-
-impl Entry {
-    fn usable(&self, now: Timestamp) -> Option<&Material> {
-        self.material.as_ref().filter(|_| self.retires_at.is_none_or(|at| now < at))
+            .zip(&self.materials)
+            .filter(move |(key, _)| rotation::verifies(key, now))
+            .filter_map(|(key, material)| Some((key, material.as_ref()?)))
     }
 }
 
 impl Material {
     fn open(record: &SigningKeyRecord, master: &MasterKey) -> Result<Self, KeyRingError> {
-        let kid = || record.kid.clone();
-        let algorithm: Algorithm = record.alg.parse().map_err(|_| KeyRingError::UnknownAlgorithm { kid: kid() })?;
-        let bytes = master
-            .open(&record.sealed, &record::sealing_context(&record.kid, algorithm))
-            .map_err(|source| KeyRingError::Sealed { kid: kid(), source })?;
-        let unreadable = |source| KeyRingError::Unreadable { kid: kid(), source };
-        let signing = SigningKey::from_private_bytes(algorithm, &bytes).map_err(unreadable)?;
-        let verifying = signing.verifying_key().map_err(unreadable)?;
-        let jwk = signing.public_jwk(&record.kid);
+        let algorithm = record::algorithm(record)?;
+        let (private, verifying, jwk) = match &record.reference {
+            None => {
+                let signing = record::unseal(record, master)?;
+                let unreadable = |source| KeyRingError::Unreadable { kid: record.kid.clone(), source };
+                let verifying = signing.verifying_key().map_err(unreadable)?;
+                let jwk = signing.public_jwk(&record.kid);
+                (PrivateHalf::Here(signing), verifying, jwk)
+            }
+            Some(reference) => {
+                let jwk = record::unseal_public(record, reference, master)?;
+                let unreadable = |_| KeyRingError::Unreadable { kid: record.kid.clone(), source: KeyError::Rejected };
+                let verifying = jwk.verifying_key(algorithm).map_err(unreadable)?;
+                (PrivateHalf::Elsewhere(reference.clone()), verifying, Some(jwk))
+            }
+        };
         let header = json!({"typ": ACCESS_TOKEN_TYPE, "alg": algorithm, "kid": record.kid}).to_string();
         Ok(Self {
-            signing: (record.state != KeyState::Retiring).then_some(signing),
+            private: (record.state != KeyState::Retiring).then_some(private),
             verifying,
             jwk,
             header: URL_SAFE_NO_PAD.encode(header),
@@ -216,10 +215,8 @@ impl Material {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::jwt::{new_key_record, pending_key_record};
+    use crate::jwt::{Algorithm, new_key_record, pending_key_record};
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 

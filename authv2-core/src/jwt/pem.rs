@@ -5,43 +5,74 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 
-const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const END: &str = "-----END PRIVATE KEY-----";
+/// How the DER of a private key is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrapping {
+    /// `PRIVATE KEY` (RFC 5958).
+    Pkcs8,
+    /// `EC PRIVATE KEY` (RFC 5915).
+    Sec1,
+    /// `RSA PRIVATE KEY` (RFC 8017 appendix A.1.2).
+    Pkcs1,
+}
 
-/// The DER of the one unencrypted PKCS#8 block in `pem`. Text around it is ignored (RFC 7468 section 2); a second
-/// private key is not, since it would be a guess which one was meant.
-pub(super) fn pkcs8_of(pem: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let (_, rest) = pem
-        .split_once(BEGIN)
-        .ok_or_else(|| if pem.contains("PRIVATE KEY-----") { KeyError::NotPkcs8 } else { KeyError::NotPem })?;
-    let (body, rest) = rest.split_once(END).ok_or(KeyError::NotPem)?;
-    if rest.contains("PRIVATE KEY-----") {
+const LABELS: [(&str, Wrapping); 3] =
+    [("PRIVATE KEY", Wrapping::Pkcs8), ("EC PRIVATE KEY", Wrapping::Sec1), ("RSA PRIVATE KEY", Wrapping::Pkcs1)];
+
+/// The one unencrypted private key in `pem`. Text around it is ignored (RFC 7468 section 2); a second private key is
+/// not, since it would be a guess which one was meant.
+pub(super) fn private_key_of(pem: &str) -> Result<(Wrapping, Zeroizing<Vec<u8>>), KeyError> {
+    let found = LABELS.iter().find_map(|(label, wrapping)| {
+        let (before, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+        let (body, after) = rest.split_once(&format!("-----END {label}-----"))?;
+        Some((*wrapping, before, body, after))
+    });
+    let Some((wrapping, before, body, after)) = found else {
+        let is_private = pem.contains("-----BEGIN") && pem.contains("PRIVATE KEY-----");
+        let is_known = LABELS.iter().any(|(label, _)| pem.contains(&format!("-----BEGIN {label}-----")));
+        return Err(if is_private && !is_known { KeyError::UnknownWrapping } else { KeyError::NotPem });
+    };
+    if [before, body, after].iter().any(|text| text.contains("PRIVATE KEY-----")) {
         return Err(KeyError::NotPem);
+    }
+    // The old way to encrypt a key inside its block (RFC 1421).
+    if body.contains(':') {
+        return Err(KeyError::UnknownWrapping);
     }
     let mut text = Zeroizing::new(String::with_capacity(body.len()));
     text.extend(body.chars().filter(|c| !c.is_ascii_whitespace()));
-    STANDARD.decode(text.as_bytes()).map(Zeroizing::new).map_err(|_| KeyError::NotPem)
+    let der = STANDARD.decode(text.as_bytes()).map(Zeroizing::new).map_err(|_| KeyError::NotPem)?;
+    Ok((wrapping, der))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn finds_the_block_among_other_text() {
-        let pem = format!("a comment\n{BEGIN}\r\nAQID\r\nBAUG\r\n{END}\n");
-        assert_eq!(pkcs8_of(&pem).unwrap().as_slice(), [1, 2, 3, 4, 5, 6]);
+    fn block(label: &str, body: &str) -> String {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
     }
 
     #[test]
-    fn refuses_what_is_no_single_pkcs8_block() {
-        let twice = format!("{BEGIN}\nAQID\n{END}\n{BEGIN}\nAQID\n{END}\n");
-        for text in ["", "AQID", &twice, &format!("{BEGIN}\nAQID"), &format!("{BEGIN}\n?\n{END}")] {
-            assert!(matches!(pkcs8_of(text), Err(KeyError::NotPem)), "{text}");
+    fn finds_the_block_among_other_text() {
+        for (label, expected) in LABELS {
+            let pem = format!("a comment\n{}{}", block("EC PARAMETERS", "AQID"), block(label, "AQID\r\nBAUG"));
+            let (wrapping, der) = private_key_of(&pem).unwrap();
+            assert_eq!((wrapping, der.as_slice()), (expected, &[1, 2, 3, 4, 5, 6][..]));
         }
-        for kind in ["EC", "RSA", "ENCRYPTED"] {
-            let text = format!("-----BEGIN {kind} PRIVATE KEY-----\nAQID\n-----END {kind} PRIVATE KEY-----");
-            assert!(matches!(pkcs8_of(&text), Err(KeyError::NotPkcs8)), "{kind}");
+    }
+
+    #[test]
+    fn refuses_what_is_no_single_unencrypted_block() {
+        let twice = block("PRIVATE KEY", "AQID").repeat(2);
+        let mixed = format!("{}{}", block("EC PRIVATE KEY", "AQID"), block("PRIVATE KEY", "AQID"));
+        let begun = "-----BEGIN PRIVATE KEY-----\nAQID";
+        for text in ["", "AQID", &twice, &mixed, begun, &block("PRIVATE KEY", "?"), &block("PUBLIC KEY", "AQID")] {
+            assert_eq!(private_key_of(text).unwrap_err(), KeyError::NotPem, "{text}");
+        }
+        let encrypted = block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAQID");
+        for text in [block("ENCRYPTED PRIVATE KEY", "AQID"), block("OPENSSH PRIVATE KEY", "AQID"), encrypted] {
+            assert_eq!(private_key_of(&text).unwrap_err(), KeyError::UnknownWrapping, "{text}");
         }
     }
 }

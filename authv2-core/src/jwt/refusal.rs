@@ -49,8 +49,10 @@ refusals! {
     MissingKeyId = "missing_key_id", "the header names no key";
     /// No key has this `kid`. It may be newer than the keys this node has loaded.
     UnknownKeyId = "unknown_key_id", "the key is not known";
-    /// The key was retired or revoked.
+    /// The key has come to the end of its life.
     RetiredKey = "retired_key", "the key is retired";
+    /// The key was revoked.
+    RevokedKey = "revoked_key", "the key was revoked";
     /// The key named is there and must not be used: too weak, for encryption, malformed.
     UnusableKey = "unusable_key", "the key must not be used";
     /// The signature is not the key's over this header and payload.

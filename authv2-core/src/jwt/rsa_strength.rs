@@ -11,7 +11,7 @@ const PRIMES: [u32; 38] = [
 /// Checks a public key, given big-endian and without leading zeros: 2048 to 8192 bits (RFC 7518 section 3.3 and a
 /// bound on the work), an odd exponent over 1, and a modulus that is not of the ROCA family (CVE-2017-15361).
 pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), KeyError> {
-    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    let bits = bits(modulus);
     if !(2048..=8192).contains(&bits) {
         return Err(KeyError::RsaSize { bits });
     }
@@ -19,6 +19,11 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), KeyError> {
         return Err(KeyError::Rejected);
     }
     if is_roca(modulus) { Err(KeyError::Roca) } else { Ok(()) }
+}
+
+/// The length of a number, given big-endian.
+pub(super) fn bits(number: &[u8]) -> usize {
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 /// Whether every residue of the modulus is a power of 65537, which is how the affected chips made their primes. The

@@ -1,22 +1,17 @@
 //! Minting and verifying access tokens with the deployment's keys.
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    AccessClaims, ClaimRules, Jwks, KeyError, KeyRingError, KeySet, MAX_TOKEN_BYTES, TokenRefusal, verify_access_token,
+    AccessClaims, ActiveKey, ClaimRules, Jwks, KeyError, KeyRingError, KeySet, MAX_TOKEN_BYTES, Signer, SignerError,
+    TokenRefusal, jws::CompactJws, keyset::PrivateHalf, kid, signer::Held, verify_access_token,
 };
-use crate::{clock::Timestamp, master_key::MasterKey, store::SigningKeyRecord};
-
-/// How often an unknown `kid` may make a node read the keys again.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+use crate::{clock::Timestamp, error::Error, master_key::MasterKey, store::SigningKeyRecord};
 
 /// A token could not be minted.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +23,12 @@ pub enum MintError {
     /// The key failed to sign.
     #[error("the token could not be signed")]
     Signing(#[from] KeyError),
+    /// The key is held elsewhere, and was not to be had.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The token would outlive the key: another key has come to sign since [`JwtService::token_life`] was asked.
+    #[error("the token would outlive its key")]
+    TooLong,
     /// The claims could not be written.
     #[error("the claims could not be written")]
     Claims(#[from] serde_json::Error),
@@ -36,14 +37,24 @@ pub enum MintError {
     TooLarge,
 }
 
-/// Mints and verifies access tokens. It does no I/O: whoever owns it reads the records from the store and calls
+/// Without a key that signs there are no tokens for anybody: an outage, as long as it lasts.
+impl From<MintError> for Error {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::NoActiveKey | MintError::Signer(_) | MintError::TooLong => Self::unavailable(error),
+            MintError::Signing(_) | MintError::Claims(_) | MintError::TooLarge => Self::internal(error),
+        }
+    }
+}
+
+/// Mints and verifies access tokens. It does no I/O but to ask a [`Signer`]: whoever owns it reads the records from the store and calls
 /// [`JwtService::reload`] when the change feed says that keys changed.
 #[derive(Debug)]
 pub struct JwtService {
     keys: RwLock<Arc<KeySet>>,
     rules: ClaimRules,
     master: Arc<MasterKey>,
-    gate: ReloadGate,
+    signers: Vec<Held>,
 }
 
 impl JwtService {
@@ -61,7 +72,7 @@ impl JwtService {
             keys: RwLock::new(Arc::new(KeySet::open(records, &master)?)),
             rules: ClaimRules::access_token(issuer, audience),
             master,
-            gate: ReloadGate::new(),
+            signers: Vec::new(),
         })
     }
 
@@ -72,31 +83,70 @@ impl JwtService {
         self
     }
 
+    /// Signs with these where keys are held elsewhere.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Vec<Arc<dyn Signer>>) -> Self {
+        self.signers = signers.into_iter().map(Held::new).collect();
+        self
+    }
+
+    /// The longest that a token minted at `now` may live: the key verifies no longer. Zero if no key signs.
+    #[must_use]
+    pub fn token_life(&self, now: Timestamp) -> Duration {
+        self.keys().signer(now).map_or(Duration::ZERO, |key| key.token_life)
+    }
+
+    /// Whether there is a key that signs at `now`, and this node has what it takes.
+    #[must_use]
+    pub fn can_sign(&self, now: Timestamp) -> bool {
+        self.keys().signer(now).is_some_and(|key| match key.private {
+            PrivateHalf::Here(_) => true,
+            PrivateHalf::Elsewhere(reference) => self.held(reference).is_some(),
+        })
+    }
+
     /// Signs `claims` with the key that is active at `now`. They are taken as they are: what they say is the caller's
-    /// responsibility.
+    /// responsibility. It waits only where the key is held elsewhere.
     ///
     /// # Errors
     /// [`MintError`].
-    pub fn mint(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, MintError> {
+    pub async fn mint(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, MintError> {
         let keys = self.keys();
-        let signer = keys.signer(now).ok_or(MintError::NoActiveKey)?;
+        let key = keys.signer(now).ok_or(MintError::NoActiveKey)?;
+        if claims.exp > now + key.token_life {
+            return Err(MintError::TooLong);
+        }
         let payload = serde_json::to_vec(claims)?;
         // Base64 takes 4 bytes for 3; the longest common signature, RSA's of 3072 bits, takes 512.
-        let mut token = String::with_capacity(signer.header.len() + payload.len() * 4 / 3 + 520);
-        token.push_str(signer.header);
+        let mut token = String::with_capacity(key.header.len() + payload.len() * 4 / 3 + 520);
+        token.push_str(key.header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
-        let signature = signer.key.sign(token.as_bytes())?;
+        let signature = self.sign(key, token.as_bytes()).await?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
         if token.len() > MAX_TOKEN_BYTES { Err(MintError::TooLarge) } else { Ok(token) }
     }
 
+    async fn sign(&self, key: ActiveKey<'_>, input: &[u8]) -> Result<Vec<u8>, MintError> {
+        match key.private {
+            PrivateHalf::Here(private) => Ok(private.sign(input)?),
+            PrivateHalf::Elsewhere(reference) => {
+                let held = self.held(reference).ok_or(SignerError::Absent)?;
+                Ok(held.sign(input, key.verifying).await?)
+            }
+        }
+    }
+
+    fn held(&self, reference: &str) -> Option<&Held> {
+        self.signers.iter().find(|held| held.reference() == reference)
+    }
+
     /// Judges `token` by signature and claims. It says nothing about revocation.
     ///
     /// # Errors
-    /// [`TokenRefusal`]. On [`TokenRefusal::UnknownKeyId`] the caller may reload once if
-    /// [`JwtService::may_reload`] allows it, and try again.
+    /// [`TokenRefusal`]. On [`TokenRefusal::UnknownKeyId`] the caller may read the keys again if
+    /// [`JwtService::key_made_at`] says that it is worth it.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenRefusal> {
         verify_access_token(token, &self.keys(), &self.rules, now)
     }
@@ -109,11 +159,12 @@ impl JwtService {
         Ok((claims, until))
     }
 
-    /// Whether an unknown `kid` is worth reading the keys again: at most once a second on each node, so that made-up
-    /// names cost the store nothing. Asking takes the permission.
+    /// When the key was made that `token` names: if that was after the keys were last read, another node has made it.
+    /// `None` for every name that was not given here, so that made-up ones cost the store nothing.
     #[must_use]
-    pub fn may_reload(&self, now: Timestamp) -> bool {
-        self.gate.pass(now)
+    pub fn key_made_at(&self, token: &str) -> Option<Timestamp> {
+        let header = CompactJws::split(token).and_then(|jws| jws.read_header()).ok()?;
+        kid::made_at(&header.kid?, &self.master)
     }
 
     /// Replaces the keys by those of `records`. Calls under way finish with the keys they began with.
@@ -142,35 +193,5 @@ impl JwtService {
     #[must_use]
     pub fn rules(&self) -> &ClaimRules {
         &self.rules
-    }
-}
-
-/// Lets one caller through in each [`RELOAD_INTERVAL`].
-#[derive(Debug)]
-struct ReloadGate(AtomicI64);
-
-impl ReloadGate {
-    fn new() -> Self {
-        Self(AtomicI64::new(i64::MIN))
-    }
-
-    fn pass(&self, now: Timestamp) -> bool {
-        let last = self.0.load(Ordering::Relaxed);
-        // A clock that was set back must not close the gate until it has caught up.
-        let closed = last <= now.as_micros() && now.since(Timestamp::from_micros(last)) < RELOAD_INTERVAL;
-        !closed && self.0.compare_exchange(last, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gate_opens_once_a_second_and_survives_a_clock_set_back() {
-        let gate = ReloadGate::new();
-        let at = |millis: i64| Timestamp::from_micros(1_700_000_000_000_000 + millis * 1000);
-        let passes: Vec<_> = [0, 0, 999, 1000, 1001, -5000, -4500].map(|millis| gate.pass(at(millis))).into();
-        assert_eq!(passes, [true, false, false, true, false, true, false]);
     }
 }

@@ -135,7 +135,8 @@ pass_on! {
     DeploymentStore {
         keep_value(name: &'static str, value: String) -> String;
         signing_keys() -> Vec<SigningKeyRecord>;
-        found_signing_keys(key: SigningKeyRecord, act: Act) -> Vec<SigningKeyRecord>;
+        change_signing_keys(change: KeyChange, act: Act) -> KeysChanged;
+        take_lease(name: &'static str, holder: NodeId, now: Timestamp, until: Timestamp) -> bool;
         has_admin() -> bool;
         found_admin(user: NewUser, act: Act) -> Created;
     }

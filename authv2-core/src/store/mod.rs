@@ -32,7 +32,7 @@ use crate::{
     audit::Act,
     changes::Change,
     clock::Timestamp,
-    id::{MemberId, OrgId, RoleId, SessionId, TokenId, UserId},
+    id::{MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
     secret::SecretHash,
     tenant::Tenant,
 };
@@ -322,7 +322,7 @@ pub trait ThrottleStore: Send + Sync {
     async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError>;
 }
 
-/// What all nodes of one deployment share: signing keys and named values.
+/// What all nodes of one deployment share: signing keys, named values, leases.
 #[async_trait]
 pub trait DeploymentStore: Send + Sync {
     /// Keeps `value` under `name` unless there is one; the value that is there now.
@@ -331,8 +331,18 @@ pub trait DeploymentStore: Send + Sync {
     /// All signing keys, oldest first.
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>, StoreError>;
 
-    /// Adds `key` if there is no key yet; all keys afterwards.
-    async fn found_signing_keys(&self, key: SigningKeyRecord, act: Act) -> Result<Vec<SigningKeyRecord>, StoreError>;
+    /// Changes the signing keys if they still are as they were seen.
+    async fn change_signing_keys(&self, change: KeyChange, act: Act) -> Result<KeysChanged, StoreError>;
+
+    /// Takes, or keeps, what one node at a time does for all: until a moment, or until it takes it again. `false` while
+    /// another one has it. A holder that dies loses it by the clock.
+    async fn take_lease(
+        &self,
+        name: &'static str,
+        holder: NodeId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Whether there is a platform administrator.
     async fn has_admin(&self) -> Result<bool, StoreError>;

@@ -5,6 +5,7 @@ use std::{error::Error as _, io};
 use authv2_core::{
     authentication::StartError,
     config::{ConfigErrors, Problem},
+    jwt::KeyChangeError,
     store::StoreError,
     user::UserError,
 };
@@ -35,6 +36,12 @@ pub(crate) enum Failure {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error("{0}")]
     NotFound(&'static str),
+    /// The signing keys were not changed.
+    #[error(transparent)]
+    Keys(#[from] KeyChangeError),
+    /// The key cannot be read.
+    #[error("the key cannot be read: {0}")]
+    KeyFile(String),
     /// The password cannot be read.
     #[error("the password cannot be read")]
     Password(#[source] io::Error),

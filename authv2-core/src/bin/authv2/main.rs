@@ -6,6 +6,7 @@
 
 mod admin;
 mod failure;
+mod keys;
 mod migrate;
 mod sessions;
 mod settings;
@@ -42,6 +43,9 @@ enum Command {
     /// Sessions.
     #[command(subcommand)]
     Sessions(Sessions),
+    /// The keys that sign access tokens.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// The settings.
     #[command(subcommand)]
     Config(Settings),
@@ -95,6 +99,7 @@ fn run(command: Command) -> Result<Vec<String>, Failure> {
             block_on(admin::create(&config, &email, &password))
         }
         Command::Sessions(Sessions::Revoke(whose)) => block_on(sessions::revoke(&settings::load()?, whose)),
+        Command::Keys(asked) => block_on(keys::keys(&settings::load()?, asked)),
         Command::Config(Settings::Check) => settings::check(),
         Command::Config(Settings::Schema) => Ok(vec![settings::schema()]),
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 65] = [
+const GOOD: [(&str, &str, &str); 66] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -35,6 +35,7 @@ const GOOD: [(&str, &str, &str); 65] = [
     ("tokens.jwks_max_age", "0", "0"),
     ("tokens.audience", "api", "'api'"),
     ("tokens.signing_key_file", "k.pem", "'k.pem'"),
+    ("tokens.rotation_interval", "60", "60"),
     ("tokens.leeway", "60", "60"),
     ("tokens.cache_bytes", "1048576", "1048576"),
     ("dpop.required", "true", "true"),
@@ -109,6 +110,7 @@ fn check_good(config: &Config) {
     assert_eq!(config.tokens.jwks_max_age, Duration::ZERO);
     assert_eq!(config.tokens.audience.as_deref(), Some("api"));
     assert_eq!(config.tokens.signing_key_file, Some("k.pem".into()));
+    assert_eq!(config.tokens.rotation_interval, Duration::from_secs(60));
     assert_eq!((config.tokens.leeway, config.tokens.cache_bytes), (Duration::from_secs(60), 1024 * 1024));
     let dpop = &config.dpop;
     assert_eq!((dpop.required, dpop.proof_max_age, dpop.nonce), (true, Duration::from_secs(30), Nonces::Required));

@@ -717,7 +717,7 @@ refused! {
 #[test]
 fn a_retired_key_signs_nothing_that_is_taken() {
     let deployment = deployment(Algorithm::EdDSA);
-    let token = deployment.service.mint(&claims(), NOW).unwrap();
+    let token = mint(&deployment.service, &claims()).unwrap();
     let retired = SigningKeyRecord { state: KeyState::Retired, ..deployment.record.clone() };
     deployment.service.reload(&[retired]).unwrap();
     assert_eq!(deployment.verify(&token), Err(TokenRefusal::RetiredKey));
@@ -726,7 +726,7 @@ fn a_retired_key_signs_nothing_that_is_taken() {
 #[test]
 fn a_key_retired_by_time_alone_signs_nothing_that_is_taken() {
     let deployment = deployment(Algorithm::EdDSA);
-    let token = deployment.service.mint(&claims(), NOW).unwrap();
+    let token = mint(&deployment.service, &claims()).unwrap();
     let retiring = SigningKeyRecord { state: KeyState::Retiring, retires_at: Some(NOW), ..deployment.record.clone() };
     deployment.service.reload(&[retiring]).unwrap();
     assert_eq!(deployment.verify(&token), Err(TokenRefusal::RetiredKey));

@@ -6,6 +6,7 @@ mod rfc_examples;
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::*;
@@ -32,6 +33,11 @@ fn deployment(algorithm: Algorithm) -> Deployment {
     let record = seal_key(&key, KeyState::Active, NOW, &master).unwrap();
     let service = JwtService::new(ISSUER, ISSUER, std::slice::from_ref(&record), master).unwrap();
     Deployment { service, record, key }
+}
+
+/// A key that is here waits for nobody.
+fn mint(service: &JwtService, claims: &AccessClaims) -> Result<String, MintError> {
+    service.mint(claims, NOW).now_or_never().expect("at once")
 }
 
 fn claims() -> AccessClaims {
@@ -103,7 +109,7 @@ fn what_is_minted_verifies_with_every_algorithm() {
     for &algorithm in Algorithm::ALL {
         let deployment = deployment(algorithm);
         let claims = claims();
-        let token = deployment.service.mint(&claims, NOW).unwrap();
+        let token = mint(&deployment.service, &claims).unwrap();
         assert_eq!(deployment.verify(&token), Ok(claims), "{algorithm}");
     }
 }
@@ -194,7 +200,7 @@ fn refuses_other_types_of_token_and_critical_extensions() {
 #[test]
 fn refuses_every_part_that_is_not_canonical_base64url() {
     let deployment = deployment(Algorithm::EdDSA);
-    let token = deployment.service.mint(&claims(), NOW).unwrap();
+    let token = mint(&deployment.service, &claims()).unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     // 64 signature bytes leave four bits over in the last of 86 characters: setting one of them spells the same bytes.
     let last = token.chars().last().unwrap();
@@ -217,7 +223,7 @@ fn refuses_every_part_that_is_not_canonical_base64url() {
 #[test]
 fn refuses_everything_without_exactly_three_parts() {
     let deployment = deployment(Algorithm::EdDSA);
-    let token = deployment.service.mint(&claims(), NOW).unwrap();
+    let token = mint(&deployment.service, &claims()).unwrap();
     let two = token.rsplit_once('.').unwrap().0.to_owned();
     for bad in [String::new(), "x".to_owned(), two, format!("{token}."), format!(".{token}"), format!("{token}.AAAA")] {
         assert_eq!(deployment.verify(&bad), Err(TokenRefusal::NotCompact), "{bad}");
@@ -231,7 +237,7 @@ fn refuses_oversized_tokens_before_decoding_and_mints_none() {
     assert_eq!(deployment.verify(&"?".repeat(MAX_TOKEN_BYTES + 1)), Err(TokenRefusal::TooLarge));
     assert_eq!(deployment.verify(&"?".repeat(MAX_TOKEN_BYTES)), Err(TokenRefusal::NotCompact));
     let large = AccessClaims { scope: Some("x".repeat(MAX_TOKEN_BYTES)), ..claims() };
-    assert!(matches!(deployment.service.mint(&large, NOW), Err(MintError::TooLarge)));
+    assert!(matches!(mint(&deployment.service, &large), Err(MintError::TooLarge)));
 }
 
 #[test]
@@ -351,21 +357,35 @@ fn a_token_without_a_session_is_the_clients_own() {
 #[test]
 fn keys_are_replaced_at_once_and_a_bad_set_replaces_nothing() {
     let deployment = deployment(Algorithm::EdDSA);
-    let token = deployment.service.mint(&claims(), NOW).unwrap();
+    let token = mint(&deployment.service, &claims()).unwrap();
     let master = MasterKey::from_bytes(&[1; 32]);
     let next = new_key_record(Algorithm::ES256, NOW, &master).unwrap();
-    let revoked = SigningKeyRecord { state: KeyState::Retired, ..deployment.record.clone() };
+    let retired = SigningKeyRecord { state: KeyState::Retired, ..deployment.record.clone() };
 
     let broken = SigningKeyRecord { sealed: vec![1], ..next.clone() };
     assert!(deployment.service.reload(&[broken]).is_err());
     assert!(deployment.verify(&token).is_ok());
 
-    deployment.service.reload(&[revoked, next.clone()]).unwrap();
+    deployment.service.reload(&[retired.clone(), next.clone()]).unwrap();
     assert_eq!(deployment.verify(&token), Err(TokenRefusal::RetiredKey));
+    deployment.service.reload(&[SigningKeyRecord { revoked_at: Some(NOW), ..retired }, next.clone()]).unwrap();
+    assert_eq!(deployment.verify(&token), Err(TokenRefusal::RevokedKey));
     deployment.service.reload(&[next]).unwrap();
     assert_eq!(deployment.verify(&token), Err(TokenRefusal::UnknownKeyId));
-    assert!(deployment.service.may_reload(NOW));
-    assert!(!deployment.service.may_reload(NOW));
+    assert_eq!(deployment.service.key_made_at(&token), Some(NOW), "another node may have made it");
+    let made_up = token.replacen("eyJ", "eyJhbGciOiJFZERTQSIsImtpZCI6IkFBQUFBQUFBQUFBQUFBQUFBQUFBQUEifQ", 1);
+    assert_eq!(deployment.service.key_made_at(&made_up), None);
+}
+
+#[test]
+fn no_token_outlives_its_key() {
+    let mut deployment = deployment(Algorithm::EdDSA);
+    deployment.record.token_life = 600;
+    deployment.service.reload(&[deployment.record.clone()]).unwrap();
+    assert_eq!(deployment.service.token_life(NOW), Duration::from_secs(600));
+    assert!(mint(&deployment.service, &claims()).is_ok());
+    let long = AccessClaims { exp: NOW + Duration::from_secs(601), ..claims() };
+    assert!(matches!(mint(&deployment.service, &long), Err(MintError::TooLong)));
 }
 
 #[test]
@@ -373,7 +393,7 @@ fn without_an_active_key_nothing_is_minted() {
     let master = Arc::new(MasterKey::from_bytes(&[1; 32]));
     let pending = pending_key_record(Algorithm::EdDSA, NOW, &master).unwrap();
     let service = JwtService::new(ISSUER, ISSUER, &[pending], master).unwrap();
-    assert!(matches!(service.mint(&claims(), NOW), Err(MintError::NoActiveKey)));
+    assert!(matches!(mint(&service, &claims()), Err(MintError::NoActiveKey)));
 }
 
 #[test]

@@ -27,14 +27,50 @@ pub struct SigningKeyRecord {
     /// Where it stands.
     #[sqlx(try_from = "String")]
     pub state: KeyState,
-    /// The private key, sealed.
+    /// The private key, sealed; of one that is held elsewhere its public half. Empty once it is retired.
     pub sealed: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it signs from.
+    /// When it signs from; while it is pending, from when on it may.
     pub activates_at: Timestamp,
     /// When it stops verifying.
     pub retires_at: Option<Timestamp>,
+    /// What its material is known by, whatever its name; none for keys of before this was noted.
+    pub fingerprint: Option<Vec<u8>>,
+    /// What it is called where it is held, if that is not here.
+    pub reference: Option<String>,
+    /// Whether it was brought along, and not made here.
+    pub imported: bool,
+    /// The longest life of tokens that it signs, in seconds.
+    pub token_life: i64,
+    /// How long verifiers may keep a JWK Set that it is in, in seconds.
+    pub jwks_max_age: i64,
+    /// When it was revoked: refused from then on, and its material with it.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A change of the signing keys, judged by how they were seen.
+#[derive(Debug, Clone, Default)]
+pub struct KeyChange {
+    /// All of them, as they were read.
+    pub seen: Vec<SigningKeyRecord>,
+    /// Those that are added, or are otherwise from then on.
+    pub put: Vec<SigningKeyRecord>,
+    /// The names of those that are removed.
+    pub remove: Vec<String>,
+    /// Fingerprints of material that is never to be taken again.
+    pub refuse: Vec<Vec<u8>>,
+}
+
+/// What became of a change of the signing keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysChanged {
+    /// It was made; all keys as they are now.
+    Done(Vec<SigningKeyRecord>),
+    /// The keys are not as they were seen; nothing was done.
+    Stale,
+    /// A key to be added is of material that was refused for ever; nothing was done.
+    RefusedMaterial,
 }
 
 /// A change as the feed's table holds it.

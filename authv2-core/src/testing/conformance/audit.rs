@@ -3,8 +3,8 @@
 use super::{
     Case,
     act::{act, at, email_of, hash_of, new_bucket, new_session, new_user, rotation},
-    deployment::new_key,
     room,
+    signing_keys::{found_keys, new_key},
     world::{World, done},
 };
 use crate::{
@@ -81,7 +81,7 @@ async fn holds_one_entry_for_each_verb(world: World) {
     let (current, new) = (Some(hash_of("ada").0), hash_of("new").0);
     done(store.change_password(id, current, new, keep, noted("user.password_changed", 7)).await.unwrap());
     done(store.set_status(id, UserStatus::Locked, None, noted("user.locked", 8)).await.unwrap());
-    store.found_signing_keys(new_key("kid"), noted("signing_key.created", 9)).await.unwrap();
+    found_keys(store, new_key("kid"), noted("signing_key.created", 9)).await;
     let admin = NewUser { platform_admin: true, ..new_user("root") };
     store.found_admin(admin, noted("user.founded", 10)).await.unwrap();
     assert_eq!(store.delete_user(id, Vec::new(), noted("user.deleted", 11)).await.unwrap(), Updated::Done(()));

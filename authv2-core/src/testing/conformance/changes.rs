@@ -3,8 +3,8 @@
 use super::{
     Case,
     act::{act, at, hash_of, new_user, rotation},
-    deployment::new_key,
     room,
+    signing_keys::{found_keys, new_key},
     world::{World, done, revoked},
 };
 use crate::{
@@ -39,7 +39,7 @@ async fn holds_what_the_verbs_published_in_order(world: World) {
         store.rotate_refresh(rotation(his.refresh), act("session.refreshed", at(second))).await.unwrap();
     }
     done(store.set_status(bob, UserStatus::Disabled, None, act("user.disabled", at(31))).await.unwrap());
-    store.found_signing_keys(new_key("kid"), act("signing_key.created", at(32))).await.unwrap();
+    found_keys(store, new_key("kid"), act("signing_key.created", at(32))).await;
     assert_eq!(store.delete_user(ada, Vec::new(), act("user.deleted", at(33))).await.unwrap(), Updated::Done(()));
 
     let expected = [

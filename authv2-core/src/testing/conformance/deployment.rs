@@ -2,20 +2,15 @@
 
 use super::{
     Case,
-    act::{act, at, hash_of, new_user, unique_bytes},
+    act::{act, at, hash_of, new_user},
     room,
     world::{World, added, at_once},
 };
-use crate::{
-    changes::Change,
-    store::{Created, KeyState, NewUser, SigningKeyRecord, StoreError},
-};
+use crate::store::{Created, NewUser, StoreError};
 
 pub(super) const CASES: &[Case] = room!["deployment":
     keeps_the_first_value_of_a_name,
     gives_parallel_callers_the_same_value,
-    has_no_signing_key_before_one_is_founded,
-    founds_one_signing_key_for_all_nodes,
     founds_the_platform_administrator_once,
     never_promotes_an_account_to_administrator,
     founds_one_administrator_for_all_nodes,
@@ -39,57 +34,6 @@ async fn gives_parallel_callers_the_same_value(world: World) {
     .await;
     assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
     assert!(values[0].parse::<usize>().unwrap() < 32);
-}
-
-pub(super) fn new_key(kid: &str) -> SigningKeyRecord {
-    SigningKeyRecord {
-        kid: kid.to_owned(),
-        alg: "EdDSA".to_owned(),
-        state: KeyState::Active,
-        sealed: unique_bytes().to_vec(),
-        created_at: at(1),
-        activates_at: at(2),
-        retires_at: None,
-    }
-}
-
-async fn has_no_signing_key_before_one_is_founded(world: World) {
-    assert_eq!(world.store().signing_keys().await.unwrap(), []);
-    let mut key = new_key("kid");
-    // Every byte there is, and a moment in the optional field.
-    (key.sealed, key.retires_at) = ((0..=255).collect(), Some(at(3)));
-    let founding = act("signing_key.created", at(1));
-    let keys = world.store().found_signing_keys(key.clone(), founding.clone()).await.unwrap();
-    assert_eq!(world.news(), [Change::SigningKeysChanged]);
-    assert_eq!(keys, [key.clone()]);
-    assert_eq!(world.store().signing_keys().await.unwrap(), [key.clone()]);
-    world.expect_entry(&founding, "success").await;
-
-    let late = act("signing_key.created", at(2));
-    assert_eq!(world.store().found_signing_keys(new_key("another"), late.clone()).await.unwrap(), [key]);
-    assert_eq!(world.news(), []);
-    assert_eq!(world.entries(&late).await, [], "nothing was founded");
-}
-
-async fn founds_one_signing_key_for_all_nodes(world: World) {
-    let answers = at_once(32, |index| {
-        let world = world.clone();
-        async move {
-            let founding = act("signing_key.created", at(1));
-            let keys = world.store().found_signing_keys(new_key(&format!("kid {index}")), founding.clone()).await;
-            (keys.unwrap(), founding)
-        }
-    })
-    .await;
-    let keys = world.store().signing_keys().await.unwrap();
-    assert_eq!(keys.len(), 1, "{keys:?}");
-    let mut recorded = 0;
-    for (answer, founding) in answers {
-        assert_eq!(answer, keys);
-        recorded += world.entries(&founding).await.len();
-    }
-    assert_eq!(recorded, 1, "only the founder's act happened");
-    assert_eq!(world.news(), [Change::SigningKeysChanged]);
 }
 
 fn new_admin(name: &str) -> NewUser {

@@ -52,6 +52,7 @@ mod role;
 mod session;
 mod session_statistics;
 mod sign_in;
+mod signing_keys;
 #[cfg(all(test, feature = "sqlite"))]
 mod sqlite;
 mod storm;
@@ -141,7 +142,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 27] = [
+    let rooms: [&[Case]; 28] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -158,6 +159,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         storm::CASES,
         throttle::CASES,
         deployment::CASES,
+        signing_keys::CASES,
         changes::CASES,
         audit::CASES,
         purge::CASES,

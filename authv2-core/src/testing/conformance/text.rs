@@ -78,9 +78,9 @@ async fn keeps_hostile_text_as_it_is(world: World) {
         assert_eq!(world.store().keep_value(name, text.clone()).await.unwrap(), text);
     }
     let kid = hostile().concat();
-    let key = SigningKeyRecord { alg: kid.clone(), ..super::deployment::new_key(&kid) };
-    let keys = world.store().found_signing_keys(key.clone(), act("signing_key.created", at(0))).await.unwrap();
-    assert_eq!(keys, [key]);
+    let key = SigningKeyRecord { alg: kid.clone(), ..super::signing_keys::new_key(&kid) };
+    super::signing_keys::found_keys(world.store(), key.clone(), act("signing_key.created", at(0))).await;
+    assert_eq!(world.store().signing_keys().await.unwrap(), [key]);
 }
 
 async fn keeps_hostile_text_of_tenants_as_it_is(world: World) {

@@ -5,11 +5,15 @@ CREATE TABLE leases (
     held_until {bigint} NOT NULL
 ) {strict};
 
--- SHA-256 of a key's material, by which it is known again if it is brought back. `reference` is the name of a key that
--- is held elsewhere; such a row's `sealed` holds its public half.
+-- What a key's material is known by if it is brought back. `reference` is the name of a key that is held elsewhere; such
+-- a row's `sealed` holds its public half. The last two, in seconds: how long tokens may live that it signs, and how long
+-- verifiers may keep a set of keys with it. A day is the most that could be set before they were written down.
 ALTER TABLE signing_keys ADD COLUMN fingerprint {bytes};
 ALTER TABLE signing_keys ADD COLUMN reference TEXT;
+ALTER TABLE signing_keys ADD COLUMN imported {bool} NOT NULL DEFAULT FALSE;
 ALTER TABLE signing_keys ADD COLUMN revoked_at {bigint};
+ALTER TABLE signing_keys ADD COLUMN token_life {bigint} NOT NULL DEFAULT 86400;
+ALTER TABLE signing_keys ADD COLUMN jwks_max_age {bigint} NOT NULL DEFAULT 86400;
 
 -- Outlives the key's own row: what was given up is never taken again.
 CREATE TABLE refused_key_material (
