@@ -22,7 +22,7 @@ fn verifies(algorithm: Algorithm, jwk: &Value, token: &str) -> Vec<u8> {
 const JOE: &[u8] = b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
 
 /// The text that RFC 7520's examples sign.
-const ROAD: &str = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, and if you don\u{2019}t keep \
+const ROAD: &str = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, and if you don't keep \
                     your feet, there\u{2019}s no knowing where you might be swept off to.";
 #[test]
 fn rfc_7515_appendix_a1_hmac() {
