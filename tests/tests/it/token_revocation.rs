@@ -156,7 +156,7 @@ async fn while_the_feed_is_stale_the_store_is_asked_and_an_outage_is_no_denial()
     let Some(server) = Postgres::start_own_or_skip(test).unwrap() else { return };
     let database = server.fresh_database().await.unwrap();
     let mut config = config(database.url());
-    config.changes.max_staleness = Duration::from_millis(500);
+    config.changes.max_staleness = Duration::from_secs(2);
     config.store.acquire_timeout = Duration::from_secs(1);
     let auth = node(config).await;
     register(&auth).await;

@@ -22,7 +22,7 @@ fn verifies(algorithm: Algorithm, jwk: &Value, token: &str) -> Vec<u8> {
 const JOE: &[u8] = b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
 
 /// The text that RFC 7520's examples sign.
-const ROAD: &str = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, and if you don\u{2019}t keep \
+const ROAD: &str = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, and if you don't keep \
                     your feet, there\u{2019}s no knowing where you might be swept off to.";
 #[test]
 fn rfc_7515_appendix_a1_hmac() {
@@ -84,6 +84,7 @@ fn rfc_7515_appendix_a4_p521() {
 #[test]
 fn rfc_7520_section_4_1_rsa() {
     let jwk = json!({
+        "kid": "bilbo.baggins@hobbiton.example",
         "kty": "RSA",
         "n": "n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRB\
                SFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD\
@@ -104,6 +105,7 @@ fn rfc_7520_section_4_1_rsa() {
 #[test]
 fn rfc_7520_section_4_2_pss() {
     let jwk = json!({
+        "kid": "bilbo.baggins@hobbiton.example",
         "kty": "RSA",
         "n": "n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRB\
                SFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD\
@@ -124,6 +126,7 @@ fn rfc_7520_section_4_2_pss() {
 #[test]
 fn rfc_7520_section_4_3_p521() {
     let jwk = json!({
+        "kid": "bilbo.baggins@hobbiton.example",
         "kty": "EC",
         "crv": "P-521",
         "x": "AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt",
@@ -140,6 +143,7 @@ fn rfc_7520_section_4_3_p521() {
 #[test]
 fn rfc_7520_section_4_4_hmac() {
     let jwk = json!({
+        "kid": "018c0ae5-4d9b-471b-bfd6-eef314bc7037",
         "kty": "oct",
         "k": "hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg",
     });
