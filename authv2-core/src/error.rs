@@ -74,6 +74,12 @@ macro_rules! codes {
 codes! {
     /// The request cannot be read.
     MalformedRequest = "malformed_request", BAD_REQUEST, Malformed, "The request is malformed";
+    /// The OAuth grant is not given here.
+    UnsupportedGrantType = "unsupported_grant_type", BAD_REQUEST, Malformed, "The grant type is not supported";
+    /// The OAuth scope asked for is more than was granted.
+    InvalidScope = "invalid_scope", BAD_REQUEST, Malformed, "The scope is not valid";
+    /// What was sent to be revoked is of a kind that is not revoked here.
+    UnsupportedTokenType = "unsupported_token_type", BAD_REQUEST, Malformed, "The type of token is not supported";
     /// More than one explicit credential.
     AmbiguousCredentials = "ambiguous_credentials", BAD_REQUEST, Malformed, "More than one credential was sent";
     /// A credential is required and none was sent.
@@ -88,6 +94,8 @@ codes! {
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
     /// The refresh token is unknown, expired, superseded or revoked.
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, Unauthenticated, "The refresh token is not valid";
+    /// The OAuth client is not known, or its credentials are not good.
+    InvalidClient = "invalid_client", UNAUTHORIZED, Unauthenticated, "The client is not valid";
     /// A used refresh token came back: its session was revoked.
     RefreshTokenReused = "refresh_token_reused", UNAUTHORIZED, Unauthenticated, "The refresh token was used before";
     /// A fresher or stronger sign-in is wanted (RFC 9470).
@@ -309,6 +317,12 @@ impl Error {
     pub fn missing_layer(what: &'static str) -> Self {
         tracing::error!("{what}: every request is refused");
         Self::new(Code::Internal, "the request could not be completed")
+    }
+
+    /// For adapters: a caller whom an issuer elsewhere vouches for asks for what only users of this deployment have.
+    #[must_use]
+    pub fn not_signed_in_here() -> Self {
+        Self::new(Code::PermissionDenied, "this is for those who signed in here")
     }
 
     /// The kind: what to branch on.

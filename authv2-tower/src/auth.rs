@@ -17,9 +17,9 @@ use std::{
 };
 
 use authv2_core::{
-    AuthenticationService, Principal,
+    AuthenticationService,
     api::{finish, problem_response},
-    authentication::{RequestId, Requirement},
+    authentication::{Authenticating, RequestId, Requirement},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
@@ -80,8 +80,6 @@ pub struct Auth<S> {
     layer: AuthLayer,
 }
 
-type Authenticating = Pin<Box<dyn Future<Output = authv2_core::Result<Option<Principal>>> + Send>>;
-
 impl<S, B, R> Service<Request<B>> for Auth<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -112,7 +110,7 @@ where
             request.extensions_mut().insert(Caller::new(self.layer.auth.clone(), None));
             State::Inner { future: inner.call(request) }
         } else {
-            let authenticating: Authenticating = Box::pin(self.layer.auth.authenticate(&request));
+            let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
         AuthFuture { state, id, nonce }
@@ -179,7 +177,7 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Authenticating { authenticating, request, inner, layer } => {
-                    let judged = ready!(authenticating.as_mut().poll(cx)).and_then(|principal| {
+                    let judged = ready!(Pin::new(authenticating).poll(cx)).and_then(|principal| {
                         let caller = Caller::new(layer.auth.clone(), principal);
                         if layer.required {
                             caller.check(&Requirement::SignedIn)?;

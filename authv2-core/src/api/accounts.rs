@@ -14,8 +14,9 @@ use crate::{
     authentication::{Credentials, Login, SignedIn, Whereabouts},
     error::{Code, Error, FieldError, Result},
     principal::Method,
+    session::Session,
     store::Transport,
-    user::NewAccount,
+    user::{NewAccount, User},
 };
 
 /// Make an account
@@ -101,7 +102,7 @@ pub(super) async fn refresh(call: Call<'_>) -> Result<Reply> {
     }
     match call.auth.authenticate_with_cookie(call.head).await? {
         Some((principal, secret)) if principal.method() == Method::Cookie => {
-            signed_in_reply(&call, &call.auth.renew_cookie(&principal, secret))
+            signed_in_reply(&call, &call.auth.renew_cookie(&principal, secret)?)
         }
         // An access token renews nothing.
         _ => Err(Error::new(Code::InvalidRefreshToken, "send a refresh token, or a session cookie")),
@@ -160,14 +161,15 @@ pub(super) async fn logout_all(call: Call<'_>) -> Result<Reply> {
 ))]
 pub(super) async fn me(call: Call<'_>) -> Result<Reply> {
     let principal = call.principal()?;
+    let live = principal.signed_in()?;
     let csrf_token = match principal.method() {
-        Method::Cookie => Some(call.auth.csrf_token(principal.session_id()).expose().clone()),
+        Method::Cookie => Some(call.auth.csrf_token(live.session().id).expose().clone()),
         Method::Bearer => None,
     };
     let Whereabouts { organization, store, roles, permissions } = call.auth.whereabouts(principal).await?;
     let me = Me {
-        user: principal.user(),
-        session: principal.session(),
+        user: User::from(live.user()),
+        session: Session::of(&live.record(), true),
         organization,
         store,
         roles,

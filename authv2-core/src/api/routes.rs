@@ -6,7 +6,7 @@ use super::{
     accounts, analytics, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, members, metadata, organizations, resource_types, roles, service_accounts, sessions,
+    decisions, health, members, metadata, oauth, organizations, resource_types, roles, service_accounts, sessions,
 };
 use crate::error::Result;
 
@@ -88,6 +88,8 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/auth/analytics/permissions", SignedIn, Nothing, analytics::permissions),
         route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
+        route!(POST "/auth/oauth/token", Public, Form, oauth::token),
+        route!(POST "/auth/oauth/revoke", Public, Form, oauth::revoke),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

@@ -17,6 +17,8 @@ use crate::{
 
 /// The header that carries an API key.
 const API_KEY: &str = "x-api-key";
+/// What the client says it is.
+const USER_AGENT: &str = "user-agent";
 /// The header that names the request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The header in which a cookie client says which tenant it believes to be in.
@@ -142,18 +144,15 @@ pub(super) struct CookieChecks {
 impl AuthenticationService {
     /// Where a request came from, as sessions and audit entries remember it.
     pub fn origin<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
-        let text = |name| {
-            let value: Option<&[u8]> = head.header_values(name).next();
-            value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        };
+        let agent: Option<&[u8]> = head.header_values(USER_AGENT).next();
         Origin {
             ip: self.client_ip(head),
-            user_agent: text("user-agent"),
+            user_agent: agent.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
         }
     }
 
-    fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
+    pub(super) fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
         let proxy = &self.0.config.proxy;
         client_ip(head.peer(), head.header_values(proxy.header.as_str()), &proxy.trusted)
     }
@@ -179,10 +178,10 @@ impl AuthenticationService {
         match explicit {
             (None, _, None, _) => self.cookie_credential(head),
             (Some(authorization), None, None, _) => match token(authorization) {
-                Some((TokenType::Bearer, token)) => Ok(Credential::Bearer(token)),
+                Some((TokenType::Bearer, token)) => Ok(Credential::Bearer(Secret::from(token))),
                 Some((TokenType::Dpop, token)) => {
-                    let proof = self.proof_with(head, token.expose())?;
-                    Ok(Credential::Dpop { token, proof })
+                    let proof = self.proof_with(head, token)?;
+                    Ok(Credential::Dpop { token: Secret::from(token), proof })
                 }
                 None => Ok(Credential::Unacceptable),
             },
@@ -248,12 +247,33 @@ fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
 }
 
 /// The token of an `Authorization` header, and the scheme that it came under.
-fn token(value: &[u8]) -> Option<(TokenType, Secret)> {
+fn token(value: &[u8]) -> Option<(TokenType, &str)> {
     let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
     let kind =
         [TokenType::Bearer, TokenType::Dpop].into_iter().find(|kind| scheme.eq_ignore_ascii_case(kind.as_str()))?;
-    (!token.is_empty() && !token.contains([' ', ','])).then(|| (kind, Secret::from(token)))
+    (!token.is_empty() && !token.contains([' ', ','])).then_some((kind, token))
+}
+
+/// What the client says it is, where that is text.
+#[inline]
+pub(super) fn user_agent<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
+    let agent: &[u8] = head.header_values(USER_AGENT).next()?;
+    std::str::from_utf8(agent).ok()
+}
+
+/// The token of a request that presents it as a bearer, nothing else besides, and asks for no revision.
+#[inline]
+pub(super) fn mere_bearer<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
+    let mut authorizations = head.header_values("authorization");
+    let authorization: &[u8] = authorizations.next()?;
+    let is_mere = authorizations.next().is_none()
+        && head.header_values(API_KEY).next().is_none()
+        && head.header_values(REVISION).next().is_none();
+    match token(authorization) {
+        Some((TokenType::Bearer, token)) if is_mere => Some(token),
+        _ => None,
+    }
 }
 
 /// The value of a cookie. The first one counts: it is the one set with the longest path.

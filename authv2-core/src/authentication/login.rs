@@ -8,10 +8,10 @@ use crate::{
     client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
-    id::SessionId,
+    id::{SessionId, TokenId},
     jwt::{AccessClaims, Audience, Confirmation, ProofRefusal, jkt},
     principal::Principal,
-    secret::{Secret, random_bytes},
+    secret::Secret,
     session::{
         LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
     },
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
-const FIRST_PARTY_CLIENT: &str = "authv2";
+pub(crate) const FIRST_PARTY_CLIENT: &str = "authv2";
 
 /// A sign-in as asked for.
 #[derive(Debug, Clone)]
@@ -233,13 +233,17 @@ impl AuthenticationService {
     }
 
     /// Gives the cookies of a cookie session anew, with the life that the session has now.
-    #[must_use]
-    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> SignedIn {
-        SignedIn {
-            user: principal.user(),
-            session: principal.session(),
-            credentials: self.cookie(&principal.session_record(), secret),
-        }
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`] without a session.
+    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> Result<SignedIn> {
+        let live = principal.signed_in()?;
+        let session = live.record();
+        Ok(SignedIn {
+            user: User::from(live.user()),
+            session: Session::of(&session, true),
+            credentials: self.cookie(&session, secret),
+        })
     }
 
     /// The double-submit token of a cookie session.
@@ -253,7 +257,8 @@ impl AuthenticationService {
     /// # Errors
     /// An outage. A session that has ended meanwhile is as good.
     pub async fn logout(&self, principal: &Principal, origin: &Origin) -> Result<()> {
-        self.0.sessions.revoke(principal.user_id(), principal.session_id(), origin).await?;
+        let live = principal.signed_in()?;
+        self.0.sessions.revoke(live.user().id, live.session().id, origin).await?;
         Ok(())
     }
 
@@ -272,8 +277,9 @@ impl AuthenticationService {
     /// # Errors
     /// An outage.
     pub async fn logout_all(&self, principal: &Principal, except_current: bool, origin: &Origin) -> Result<u64> {
-        let keep = except_current.then(|| principal.session_id());
-        Ok(self.0.sessions.revoke_all(principal.user_id(), keep, origin).await?)
+        let live = principal.signed_in()?;
+        let keep = except_current.then(|| live.session().id);
+        Ok(self.0.sessions.revoke_all(live.user().id, keep, origin).await?)
     }
 
     fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
@@ -292,7 +298,7 @@ impl AuthenticationService {
             sub: session.user_id.to_string(),
             exp: now + expires_in,
             iat: now,
-            jti: jti()?,
+            jti: TokenId::new().to_string(),
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             sid: Some(session.id),
             org: session.organization,
@@ -310,9 +316,4 @@ impl AuthenticationService {
         let now: Timestamp = self.now();
         Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
     }
-}
-
-/// A token's own name: 128 random bits.
-fn jti() -> Result<String> {
-    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
 }

@@ -17,9 +17,12 @@
 //! ```
 
 mod changes;
+mod claim;
 mod cookies;
 mod dpop;
+mod entry;
 mod identity;
+mod issuers;
 mod origin;
 mod password;
 mod permissions;
@@ -52,9 +55,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     changes::ChangeConfig,
+    claim::{ClaimPath, RequiredClaim},
     cookies::CookieConfig,
     dpop::{DpopConfig, Nonces},
     identity::BootstrapAdmin,
+    issuers::{IssuerConfig, NO_TYPE},
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -140,6 +145,8 @@ pub struct Config {
     pub cookies: CookieConfig,
     /// The proxies in front.
     pub proxy: ProxyConfig,
+    /// The issuers elsewhere whose access tokens are taken; none by default.
+    pub issuers: Vec<IssuerConfig>,
     /// Names of settings that are set but have no effect in this version; a caller warns of each.
     pub unused: Vec<&'static str>,
 }
@@ -168,6 +175,7 @@ impl Default for Config {
             permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
+            issuers: Vec::new(),
             unused: Vec::new(),
         }
     }
@@ -239,6 +247,7 @@ impl Config {
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
+        issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
         limits.and(problems)
     }
 
@@ -279,6 +288,7 @@ impl Config {
         self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
+        visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);
         unused::walk(&mut self.unused, visitor);
     }
 }

@@ -24,6 +24,9 @@ pub struct TokenConfig {
     pub signing_key_file: Option<PathBuf>,
     /// How far ahead of the clock `iat` and `nbf` may be, at most 60 s; 30 s by default. `exp` has no leeway.
     pub leeway: Duration,
+    /// About how many bytes the verified tokens at hand may take, about 1 KiB each; 64 MiB by default. A session that a
+    /// token at hand belongs to stays in memory as well.
+    pub cache_bytes: usize,
 }
 
 impl Default for TokenConfig {
@@ -35,6 +38,7 @@ impl Default for TokenConfig {
             audience: None,
             signing_key_file: None,
             leeway: Duration::from_secs(30),
+            cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -64,6 +68,12 @@ impl TokenConfig {
             0..=60,
             "Seconds that `iat` and `nbf` may be ahead of the clock.",
             &mut self.leeway,
+        );
+        visitor.number(
+            "tokens.cache_bytes",
+            1024 * 1024..=1 << 40,
+            "About how many bytes the verified tokens at hand may take.",
+            &mut self.cache_bytes,
         );
     }
 }

@@ -3,7 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::{ACCESS_TOKEN_TYPE, Algorithm, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, record};
+use super::{
+    ACCESS_TOKEN_TYPE, Algorithm, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, jws::CompactJws, record,
+};
 use crate::{
     clock::Timestamp,
     master_key::{MasterKey, OpenError, SealError},
@@ -141,6 +143,20 @@ impl KeySet {
             .filter_map(|key| key.usable(now))
             .find(|material| material.header == header)
             .map(|material| &material.verifying)
+    }
+
+    /// When the key of a verified token retires, if that is known yet.
+    pub(super) fn retires_at(&self, token: &str) -> Option<Timestamp> {
+        let jws = CompactJws::split(token).ok()?;
+        let is_its = |entry: &&Entry| entry.material.as_ref().is_some_and(|material| material.header == jws.header);
+        let key = match self.keys.iter().find(is_its) {
+            Some(key) => key,
+            None => {
+                let kid = jws.read_header().ok()?.kid?;
+                self.keys.iter().find(|key| *key.kid == *kid)?
+            }
+        };
+        key.retires_at
     }
 
     /// Where the key of `kid` stands at `now`, which the stored state tells only together with the times.

@@ -16,6 +16,7 @@
 mod algorithm;
 mod claims;
 mod dpop;
+mod foreign;
 mod jwk;
 mod jws;
 mod key;
@@ -23,6 +24,7 @@ mod keyset;
 mod pem;
 mod record;
 mod refusal;
+mod revocation;
 mod rsa_strength;
 mod service;
 mod strict_json;
@@ -33,6 +35,7 @@ pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
     claims::{AccessClaims, Audience, Confirmation, NumericDate},
     dpop::{Base, PROOF_TYPE, ProofRefusal, ProofRules, Proven, jkt, proof_algorithms, verify_proof},
+    foreign::{OpenedToken, claimed_issuer, open_token},
     jwk::{Jwk, JwkError, Jwks},
     jws::MAX_TOKEN_BYTES,
     key::{KeyError, SigningKey, VerifyingKey},
@@ -43,6 +46,8 @@ pub use self::{
     trusted::{MAX_TRUSTED_KEYS, TrustError, TrustedKeys},
     verify::{ACCESS_TOKEN_TYPE, CLOCK_LEEWAY, ClaimRules, verify_access_token, verify_jws, verify_jwt},
 };
+
+pub(crate) use self::revocation::{KEEP_EXPIRED, RevokedTokens, Verdict};
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,14 @@ impl JwtService {
         verify_access_token(token, &self.keys(), &self.rules, now)
     }
 
+    /// [`verify`](Self::verify), and until when the token is good: it expires then, or its key retires.
+    pub(crate) fn verify_until(&self, token: &str, now: Timestamp) -> Result<(AccessClaims, Timestamp), TokenRefusal> {
+        let keys = self.keys();
+        let claims = verify_access_token(token, &keys, &self.rules, now)?;
+        let until = keys.retires_at(token).map_or(claims.exp, |retires_at| retires_at.min(claims.exp));
+        Ok((claims, until))
+    }
+
     /// Whether an unknown `kid` is worth reading the keys again: at most once a second on each node, so that made-up
     /// names cost the store nothing. Asking takes the permission.
     #[must_use]

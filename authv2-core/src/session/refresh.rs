@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// What every refresh token starts with, for secret scanners.
-const PREFIX: &str = "avr_";
+pub(crate) const REFRESH_PREFIX: &str = "avr_";
 
-/// `PREFIX` and 256 bits in base64url.
-const LENGTH: usize = PREFIX.len() + 43;
+/// `REFRESH_PREFIX` and 256 bits in base64url.
+const LENGTH: usize = REFRESH_PREFIX.len() + 43;
 
 /// A refresh that worked.
 #[derive(Debug, Clone)]
@@ -125,11 +125,11 @@ impl SessionService {
         context.update(salt);
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         bytes.copy_from_slice(context.sign().as_ref());
-        token_from(PREFIX, &bytes)
+        token_from(REFRESH_PREFIX, &bytes)
     }
 }
 
 /// Spares the store what cannot be a refresh token.
 fn looks_right(token: &str) -> bool {
-    token.len() == LENGTH && token.starts_with(PREFIX)
+    token.len() == LENGTH && token.starts_with(REFRESH_PREFIX)
 }

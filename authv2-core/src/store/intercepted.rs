@@ -84,6 +84,11 @@ pass_on! {
         session_floors() -> Floors;
         revoke_generation(organization: Option<OrgId>, act: Act) -> Option<i64>;
     }
+    RevocationStore {
+        revoke_token(token: TokenId, expires_at: Timestamp, act: Act) -> bool;
+        revoked_tokens(after: Timestamp, limit: u32) -> Vec<(TokenId, Timestamp)>;
+        is_token_revoked(token: TokenId) -> bool;
+    }
     SessionStatisticsStore {
         live_sessions(now: Timestamp) -> Vec<LiveSessions>;
         median_session(since: Timestamp, until: Timestamp) -> Option<Duration>;

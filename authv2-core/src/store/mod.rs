@@ -32,7 +32,7 @@ use crate::{
     audit::Act,
     changes::Change,
     clock::Timestamp,
-    id::{MemberId, OrgId, RoleId, SessionId, UserId},
+    id::{MemberId, OrgId, RoleId, SessionId, TokenId, UserId},
     secret::SecretHash,
     tenant::Tenant,
 };
@@ -148,6 +148,19 @@ pub trait GenerationStore: Send + Sync {
     /// then on. What is opened or comes into the organization after the answer is not touched, whatever the clocks
     /// say. `None` if there is no such organization.
     async fn revoke_generation(&self, organization: Option<OrgId>, act: Act) -> Result<Option<i64>, StoreError>;
+}
+
+/// Access tokens that were revoked one by one, kept until they would have expired.
+#[async_trait]
+pub trait RevocationStore: Send + Sync {
+    /// Revokes a token that expires at `expires_at`. `false`, and nothing written, if it is revoked already.
+    async fn revoke_token(&self, token: TokenId, expires_at: Timestamp, act: Act) -> Result<bool, StoreError>;
+
+    /// The revoked tokens that expire after `after`, each with when, at most `limit` of them.
+    async fn revoked_tokens(&self, after: Timestamp, limit: u32) -> Result<Vec<(TokenId, Timestamp)>, StoreError>;
+
+    /// Whether a token is revoked.
+    async fn is_token_revoked(&self, token: TokenId) -> Result<bool, StoreError>;
 }
 
 /// Statistics of sessions. Samples are taken once a minute, by whichever node claims the minute first.
@@ -378,6 +391,7 @@ pub trait Store:
     + RefreshStore
     + ProofStore
     + GenerationStore
+    + RevocationStore
     + SessionStatisticsStore
     + OrganizationStore
     + MemberStore
@@ -397,6 +411,7 @@ impl<T> Store for T where
         + RefreshStore
         + ProofStore
         + GenerationStore
+        + RevocationStore
         + SessionStatisticsStore
         + OrganizationStore
         + MemberStore

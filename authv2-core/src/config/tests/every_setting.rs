@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 64] = [
+const GOOD: [(&str, &str, &str); 65] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -36,6 +36,7 @@ const GOOD: [(&str, &str, &str); 64] = [
     ("tokens.audience", "api", "'api'"),
     ("tokens.signing_key_file", "k.pem", "'k.pem'"),
     ("tokens.leeway", "60", "60"),
+    ("tokens.cache_bytes", "1048576", "1048576"),
     ("dpop.required", "true", "true"),
     ("dpop.proof_max_age", "30", "30"),
     ("dpop.nonce", "required", "'required'"),
@@ -108,7 +109,7 @@ fn check_good(config: &Config) {
     assert_eq!(config.tokens.jwks_max_age, Duration::ZERO);
     assert_eq!(config.tokens.audience.as_deref(), Some("api"));
     assert_eq!(config.tokens.signing_key_file, Some("k.pem".into()));
-    assert_eq!(config.tokens.leeway, Duration::from_secs(60));
+    assert_eq!((config.tokens.leeway, config.tokens.cache_bytes), (Duration::from_secs(60), 1024 * 1024));
     let dpop = &config.dpop;
     assert_eq!((dpop.required, dpop.proof_max_age, dpop.nonce), (true, Duration::from_secs(30), Nonces::Required));
     assert_eq!(dpop.origins.iter().map(Origin::as_str).collect::<Vec<_>>(), ["https://api.example"]);
@@ -176,7 +177,7 @@ fn says_that_redis_is_not_compiled_in() {
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.extend(["password.min_strength", "redis.url"]);
+    known.extend(["password.min_strength", "redis.url", "issuers"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);

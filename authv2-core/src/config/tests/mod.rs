@@ -85,7 +85,8 @@ fn defaults_are_as_documented() {
     assert_eq!(pooler, Pooler::None);
     assert_eq!((max_connections, acquire_timeout, write_queue), (16, Duration::from_secs(5), 1024));
 
-    let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, leeway } = config.tokens;
+    let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, leeway, cache_bytes: _ } =
+        config.tokens;
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
 

@@ -21,6 +21,7 @@ mod pool;
 mod privilege;
 mod proof;
 mod refresh;
+mod revocation;
 mod role;
 mod scope;
 mod session;

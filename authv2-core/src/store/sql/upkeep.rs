@@ -61,6 +61,9 @@ const PURGE_PROOFS: &str = "DELETE FROM used_proofs WHERE proof IN
 const PURGE_SAMPLES: &str = "DELETE FROM session_samples WHERE minute IN
     (SELECT minute FROM session_samples WHERE minute < $1 / 60000000 LIMIT 1000)";
 
+const PURGE_TOKENS: &str = "DELETE FROM revoked_tokens WHERE token_id IN
+    (SELECT token_id FROM revoked_tokens WHERE expires_at < $1 LIMIT 1000)";
+
 const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
 
@@ -97,6 +100,7 @@ impl Upkeep for SqlStore {
                     (PURGE_NETWORKS, before.networks),
                     (tx.texts().purge_counters, before.counters),
                     (PURGE_SAMPLES, before.samples),
+                    (PURGE_TOKENS, before.tokens),
                     (PURGE_PROOFS, before.proofs),
                 ] {
                     gone += tx.affected(sql, before).await?;

@@ -144,6 +144,7 @@ async fn tells_what_was_trimmed_away(world: World) {
         counters: nothing,
         changes: at(3),
         samples: nothing,
+        tokens: nothing,
         proofs: nothing,
     };
     while world.store().purge(before).await.unwrap() > 0 {}

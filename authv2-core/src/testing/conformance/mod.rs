@@ -47,6 +47,7 @@ mod purge;
 mod races;
 mod refresh;
 mod refresh_model;
+mod revocation;
 mod role;
 mod session;
 mod session_statistics;
@@ -140,7 +141,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 26] = [
+    let rooms: [&[Case]; 27] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -151,6 +152,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         session_statistics::CASES,
         refresh::CASES,
         refresh_model::CASES,
+        revocation::CASES,
         proof::CASES,
         races::CASES,
         storm::CASES,

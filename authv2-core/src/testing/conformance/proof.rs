@@ -80,6 +80,7 @@ async fn forgets_proofs_that_are_too_old_by_far(world: World) {
         changes: nothing,
         samples: nothing,
         proofs: at(150),
+        tokens: nothing,
     };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     assert!(!world.store().use_proof(young).await.unwrap(), "it is still of use");

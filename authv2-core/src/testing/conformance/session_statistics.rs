@@ -149,6 +149,7 @@ async fn forgets_samples_of_long_ago(world: World) {
         counters: nothing,
         changes: nothing,
         samples: moment(20),
+        tokens: nothing,
         proofs: nothing,
     };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);

@@ -5,7 +5,7 @@ mod entries;
 mod faults;
 mod nodes;
 mod races;
-mod secured;
+pub(crate) mod secured;
 mod sentinel;
 mod wake;
 

@@ -6,6 +6,7 @@ UPDATE sessions SET revoked_at = opened_at WHERE revoked_at IS NULL AND key_thum
 ALTER TABLE sessions DROP COLUMN key_thumbprint;
 DROP TABLE used_proofs;
 DELETE FROM changes WHERE kind = 'token_revoked';
+ALTER TABLE changes DROP COLUMN expires_at;
 ALTER TABLE changes DROP COLUMN token_id;
 DROP TABLE revoked_tokens;
 DROP TABLE refused_key_material;
