@@ -39,6 +39,7 @@ pub(super) struct TokenRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenResponse {
     access_token: String,
+    /// `Bearer`, or `DPoP` where the session is bound to a key.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds.
@@ -62,7 +63,7 @@ pub(super) struct RevocationRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OAuthError {
     /// `invalid_request`, `invalid_client`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`,
-    /// `unsupported_token_type`, `temporarily_unavailable`, `server_error`.
+    /// `unsupported_token_type`, `invalid_dpop_proof`, `use_dpop_nonce`, `temporarily_unavailable`, `server_error`.
     error: &'static str,
     /// For people.
     error_description: String,
@@ -72,9 +73,10 @@ pub(super) struct OAuthError {
 ///
 /// For clients that speak OAuth: what `/auth/refresh` does.
 #[utoipa::path(post, path = "/auth/oauth/token", tag = "oauth", security(()),
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): needed where the session is bound to a key")),
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200, body = TokenResponse),
-    (status = 400, description = "`invalid_request`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`", body = OAuthError),
+    (status = 400, description = "`invalid_request`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`, `invalid_dpop_proof`, `use_dpop_nonce`", body = OAuthError),
     (status = 401, description = "`invalid_client`", body = OAuthError),
 ))]
 pub(super) async fn token(call: Call<'_>) -> Result<Reply> {
@@ -92,13 +94,13 @@ async fn refresh(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
     if form.optional("scope")?.is_some() {
         return Err(Error::new(Code::InvalidScope, "these tokens have no scope: leave it out"));
     }
-    let signed_in = call.auth.refresh(token, &call.origin).await?;
-    let Credentials::Tokens { access_token, expires_in, refresh_token, .. } = signed_in.credentials else {
+    let signed_in = call.auth.refresh(token, call.auth.proof(call.head)?, &call.origin).await?;
+    let Credentials::Tokens { token_type, access_token, expires_in, refresh_token, .. } = signed_in.credentials else {
         return Err(Error::new(Code::InvalidRefreshToken, "sign in again"));
     };
     let tokens = TokenResponse {
         access_token: access_token.expose().clone(),
-        token_type: "Bearer",
+        token_type: token_type.as_str(),
         expires_in: expires_in.as_secs(),
         refresh_token: refresh_token.expose().clone(),
     };
@@ -170,6 +172,8 @@ fn name_of(code: Code) -> (StatusCode, &'static str) {
     match code {
         Code::MalformedRequest | Code::BodyTooLarge | Code::UnsupportedMediaType => (bad, "invalid_request"),
         Code::InvalidRefreshToken | Code::RefreshTokenReused => (bad, "invalid_grant"),
+        // RFC 9449 sections 5 and 8: no challenge here, and so no 401.
+        Code::InvalidDpopProof | Code::UseDpopNonce => (bad, code.as_str()),
         Code::UnsupportedGrantType | Code::InvalidScope | Code::UnsupportedTokenType | Code::InvalidClient => {
             (code.status(), code.as_str())
         }
@@ -185,13 +189,15 @@ mod tests {
 
     #[test]
     fn every_error_has_a_name_that_oauth_knows() {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 10] = [
             "invalid_request",
             "invalid_client",
             "invalid_grant",
             "unsupported_grant_type",
             "invalid_scope",
             "unsupported_token_type",
+            "invalid_dpop_proof",
+            "use_dpop_nonce",
             "temporarily_unavailable",
             "server_error",
         ];

@@ -45,7 +45,7 @@ impl AuthenticationService {
                 other => other,
             };
         }
-        let Ok(claims) = self.verify(token).await? else { return Ok(()) };
+        let Ok((claims, _)) = self.verify(token).await? else { return Ok(()) };
         let Some(session) = claims.sid else {
             return Err(Error::new(Code::InvalidClient, "a client's own token is revoked by that client alone"));
         };
