@@ -4,7 +4,7 @@
 //! Neither looks at a cookie: what is sent in the form is all the authority there is, so no other site can borrow any.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,8 +14,8 @@ use super::{
     problem::seconds_up,
 };
 use crate::{
-    authentication::{Credentials, DPOP_NONCE, FIRST_PARTY_CLIENT},
-    error::{Challenge, Code, Error, Result},
+    authentication::{Credentials, FIRST_PARTY_CLIENT},
+    error::{Code, Error, Result},
 };
 
 /// Credentials of other kinds: whoever sends one here must not believe that it is dead.
@@ -39,6 +39,7 @@ pub(super) struct TokenRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenResponse {
     access_token: String,
+    /// `Bearer`, or `DPoP` where the session is bound to a key.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds.
@@ -159,11 +160,6 @@ pub(super) fn refuse(error: &Error) -> Response<Bytes> {
     if name == "invalid_client" {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"authv2\""));
     }
-    if let Some(Challenge::UseDpopNonce { nonce }) = error.challenge()
-        && let Ok(nonce) = HeaderValue::from_str(nonce)
-    {
-        headers.insert(HeaderName::from_static(DPOP_NONCE), nonce);
-    }
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
     }
@@ -176,7 +172,7 @@ fn name_of(code: Code) -> (StatusCode, &'static str) {
     match code {
         Code::MalformedRequest | Code::BodyTooLarge | Code::UnsupportedMediaType => (bad, "invalid_request"),
         Code::InvalidRefreshToken | Code::RefreshTokenReused => (bad, "invalid_grant"),
-        // RFC 9449 sections 5 and 8.
+        // RFC 9449 sections 5 and 8: no challenge here, and so no 401.
         Code::InvalidDpopProof | Code::UseDpopNonce => (bad, code.as_str()),
         Code::UnsupportedGrantType | Code::InvalidScope | Code::UnsupportedTokenType | Code::InvalidClient => {
             (code.status(), code.as_str())
@@ -194,14 +190,14 @@ mod tests {
     #[test]
     fn every_error_has_a_name_that_oauth_knows() {
         const NAMES: [&str; 10] = [
-            "invalid_dpop_proof",
-            "use_dpop_nonce",
             "invalid_request",
             "invalid_client",
             "invalid_grant",
             "unsupported_grant_type",
             "invalid_scope",
             "unsupported_token_type",
+            "invalid_dpop_proof",
+            "use_dpop_nonce",
             "temporarily_unavailable",
             "server_error",
         ];

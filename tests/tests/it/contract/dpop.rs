@@ -217,6 +217,41 @@ async fn a_bound_session_is_refreshed_by_its_key_alone(store: Store) {
 }
 
 #[tokio::test]
+async fn the_token_endpoint_refreshes_a_bound_session_by_its_key_alone() {
+    const PATH: &str = "/auth/oauth/token";
+    let deployment = start(quick().with("AUTHV2_DPOP__NONCE", "required")).await;
+    let (api, base, key) = (&deployment.api, deployment.server.url(), new_key());
+    register(api, ADA).await;
+    let nonce = sign_in_with(api, &key, base, ADA).await.header("dpop-nonce").to_owned();
+    let proof = |key: &Key, path: &str, nonce: Option<&str>| {
+        let mut claims = key.claims("POST", &format!("{base}{path}"), None);
+        claims["nonce"] = json!(nonce);
+        key.prove(&claims)
+    };
+    let sign_in = api.request(Method::POST, "/auth/login").json(&json!({"email": ADA, "password": PASSWORD}));
+    let signed_in = send(sign_in.header("dpop", proof(&key, "/auth/login", Some(&nonce)))).await;
+    let token = Tokens::of(&signed_in).refresh;
+    let request = || {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        api.request(Method::POST, PATH).header("content-type", "application/x-www-form-urlencoded").body(form)
+    };
+    for (request, error) in [
+        (request(), "invalid_dpop_proof"),
+        (request().header("dpop", proof(&key, "/auth/login", Some(&nonce))), "invalid_dpop_proof"),
+        (request().header("dpop", proof(&key, PATH, None)), "use_dpop_nonce"),
+        (request().header("dpop", proof(&new_key(), PATH, Some(&nonce))), "invalid_grant"),
+    ] {
+        let answer = send(request).await;
+        assert_eq!((answer.status, answer.string("/error")), (400, error), "{}", answer.text);
+        let came_with_a_proof = !answer.string("/error_description").contains("bound to a key");
+        assert_eq!(!answer.header("dpop-nonce").is_empty(), came_with_a_proof, "{}", answer.text);
+    }
+    let renewed = send(request().header("dpop", proof(&key, PATH, Some(&nonce)))).await;
+    assert_eq!((renewed.status, renewed.string("/token_type")), (200, "DPoP"), "{}", renewed.text);
+    assert_eq!(claims_of(renewed.string("/access_token"))["cnf"], json!({"jkt": key.thumbprint()}));
+}
+
+#[tokio::test]
 async fn a_session_is_bound_when_it_is_opened_or_never() {
     let deployment = start(quick()).await;
     let (api, base, key) = (&deployment.api, deployment.server.url(), new_key());
