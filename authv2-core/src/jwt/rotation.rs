@@ -23,6 +23,8 @@ use crate::{
 
 /// How far the clocks of two nodes may be apart.
 const SKEW: Duration = Duration::from_secs(1);
+/// What keeps two moments apart.
+const INSTANT: Duration = Duration::from_micros(1);
 /// How long after its end a key's private half is kept: nobody's clock says anymore that it verifies.
 const RETIRE_MARGIN: Duration = Duration::from_secs(60);
 /// How long a retired key stays in the list, and its tokens are refused by its name.
@@ -144,7 +146,7 @@ pub(super) fn rotate(
     policy: &KeyPolicy,
     asked: Rotation,
 ) -> Option<Changed> {
-    let current = signing(keys.iter(), now).filter(|key| key.activates_at <= now);
+    let current = signing(keys.iter(), now);
     let under_way = scheduled(keys, now);
     let chosen = under_way.or_else(|| oldest_pending(keys, now)).cloned();
     let chosen = chosen.or_else(|| new.map(|key| publish(key, keys, now, policy)))?;
@@ -153,6 +155,8 @@ pub(super) fn rotate(
     }
     let at_once = asked.activate_now || current.is_none();
     let activates_at = if at_once { now } else { chosen.activates_at.max(now) };
+    // After the one before, whatever this node's clock says.
+    let activates_at = current.map_or(activates_at, |key| activates_at.max(key.activates_at + INSTANT));
     let successor = SigningKeyRecord { state: KeyState::Active, activates_at, ..chosen };
     let mut put = vec![successor.clone()];
     if let Some(current) = current {
@@ -199,8 +203,9 @@ pub(super) fn revoke(
         let successor = SigningKeyRecord { state: KeyState::Active, activates_at: now, retires_at: None, ..chosen };
         put.extend(superseded(&others, &[&successor.kid], now));
         put.push(successor);
-    } else if scheduled(keys, now).is_some_and(|scheduled| scheduled.kid == kid)
-        && let Some(current) = signing(others.iter(), now)
+    } else if let Some(current) = signing(others.iter(), now)
+        && current.retires_at.is_some()
+        && scheduled(&others, now).is_none()
     {
         // It was to make room, and now nobody follows.
         put.push(SigningKeyRecord { retires_at: None, ..current.clone() });
@@ -265,11 +270,14 @@ fn known_everywhere(keys: &[SigningKeyRecord], now: Timestamp, policy: &KeyPolic
     gone + jwks_slack(gone.since(now), policy.staleness)
 }
 
-/// The key that is chosen to sign and does not yet.
+/// The key that is chosen to sign next.
 fn scheduled(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&SigningKeyRecord> {
-    let chosen =
-        |key: &&SigningKeyRecord| key.state == KeyState::Active && verifies(key, now) && key.activates_at > now;
-    keys.iter().filter(chosen).min_by_key(|key| key.activates_at)
+    let signing = signing(keys.iter(), now);
+    let follows = |key: &&SigningKeyRecord| {
+        let chosen = key.state == KeyState::Active && verifies(key, now) && key.activates_at > now;
+        chosen && signing.is_none_or(|signing| signing.kid != key.kid)
+    };
+    keys.iter().filter(follows).min_by_key(|key| key.activates_at)
 }
 
 fn pending(keys: &[SigningKeyRecord], now: Timestamp) -> impl Iterator<Item = &SigningKeyRecord> {

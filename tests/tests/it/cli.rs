@@ -261,3 +261,61 @@ async fn ends_sessions_beside_a_running_server_and_none_that_comes_later() {
     }
     assert!(is_live(&api, &again).await);
 }
+
+/// The lines that `keys list` prints, each in its words.
+fn keys(shell: &Shell<'_>) -> Vec<Vec<String>> {
+    let listed = shell.run(["keys", "list"], "");
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    listed.out.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+}
+
+#[tokio::test]
+async fn rotates_and_revokes_signing_keys_beside_a_running_server() {
+    let server = Settings::new().with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1").start().unwrap();
+    let api = Api::new(server.url()).unwrap();
+    let shell = Shell::development(server.directory()).with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1");
+    assert_eq!(api.register("ada@example.org", PASSWORD).await.unwrap().status, 201);
+    let token = async || {
+        let answer = api.login("ada@example.org", PASSWORD).await.unwrap();
+        answer.string("/access_token").to_owned()
+    };
+    let old = token().await;
+    let first = crate::contract::signing_keys::kid(&old);
+    let listed = keys(&shell);
+    assert_eq!((listed.len(), &listed[0][0], &*listed[0][1], &*listed[0][2]), (1, &first, "EdDSA", "active"));
+    assert_eq!((listed[0].len(), &*listed[0][5]), (6, "-"));
+
+    let file = server.directory().join("secret");
+    std::fs::write(&file, [7; 32]).unwrap();
+    let file = file.to_str().unwrap();
+    let brought = shell.run(["keys", "create", "--alg", "HS256", "--pem", file], "");
+    assert_eq!(brought.code, Some(0), "{brought:?}");
+    assert!(brought.out.contains(" HS256 pending "), "{brought:?}");
+    let known = shell.run(["keys", "create", "--alg", "HS256", "--pem", file], "");
+    assert_eq!((known.code, known.out.as_str()), (Some(1), ""), "{known:?}");
+    assert!(known.err.contains("already"), "{known:?}");
+    for refused in [&["--alg", "none"][..], &["--pem", file, "--jwk", file]] {
+        assert_eq!(shell.run([&["keys", "create"][..], refused].concat(), "").code, Some(2), "{refused:?}");
+    }
+    for unreadable in [["--pem", "/nowhere"], ["--jwk", file], ["--pem", file]] {
+        let ran = shell.run([&["keys", "create"][..], &unreadable].concat(), "");
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.err.starts_with("the key cannot be read: "), "{ran:?}");
+    }
+
+    let rotated = shell.run(["keys", "rotate", "--activate-now"], "");
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    let second = rotated.out.split(' ').next().unwrap().to_owned();
+    assert!(brought.out.starts_with(&second), "the pending one is taken: {rotated:?}");
+    eventually(async || crate::contract::signing_keys::kid(&token().await) == second).await;
+    assert!(is_live(&api, &old).await);
+
+    let revoked = shell.run(["keys", "revoke", &first], "");
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    ended(&api, &old).await;
+    assert_eq!(keys(&shell).iter().map(|key| &*key[2]).collect::<Vec<_>>(), ["retired", "active"]);
+    let again = shell.run(["keys", "rotate", "--overlap", "10"], "");
+    assert!(again.out.contains(" EdDSA pending "), "{again:?}");
+    let missing = shell.run(["keys", "revoke", "nobody"], "");
+    assert_eq!((missing.code, missing.err.as_str()), (Some(1), "there is no such signing key\n"));
+}

@@ -22,6 +22,7 @@ mod page;
 mod permissions;
 mod pooling;
 mod redis;
+mod rotation;
 mod row_security;
 mod session_limits;
 mod store;

@@ -50,6 +50,7 @@ async fn sign_in(auth: &AuthenticationService, organization: Option<&str>) -> Si
         organization: organization.map(str::to_owned),
         store: None,
         transport: Transport::Bearer,
+        proof: None,
     };
     let signed_in = auth.login(login, &Origin::default()).await.unwrap();
     let Credentials::Tokens { access_token, .. } = signed_in.credentials else { panic!("no token") };

@@ -9,10 +9,7 @@ use crate::{
     changes::Feed,
     id::{AuditId, UserId},
     jwt::{AccessClaims, Audience, Jwk, JwtService, MintError, SignerError, TokenRefusal},
-    store::{
-        DeploymentStore as _, Upkeep as _,
-        sql::{SqlOptions, SqlStore},
-    },
+    store::sql::{SqlOptions, SqlStore},
 };
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -56,10 +53,11 @@ impl World {
         Self { ring, store, clock }
     }
 
-    /// With one key that signs.
+    /// With one key that signs, and that is older than all that come.
     async fn founded() -> Self {
         let world = Self::empty().await;
         world.found(SigningKey::generate(Algorithm::EdDSA).unwrap()).await.unwrap();
+        world.pass(1);
         world
     }
 
@@ -136,7 +134,7 @@ async fn a_key_lives_from_its_making_to_its_end_and_every_step_is_recorded() {
     assert_eq!((made.state, made.alg.as_str()), (Pending, "ES256"));
     assert_eq!(world.states().await, [Active, Pending]);
     let rotated = world.rotate(Rotation::default()).await;
-    assert_eq!((rotated.kid, rotated.activates_at), (made.kid, NOW + Duration::from_secs(306)));
+    assert_eq!((rotated.kid, rotated.activates_at), (made.kid, NOW + Duration::from_secs(307)));
     world.pass(306);
     assert_eq!(world.states().await, [Retiring, Active]);
     world.pass(600);
@@ -170,13 +168,15 @@ async fn what_was_revoked_is_refused_at_once_and_never_comes_back() {
         .unwrap();
     let kid = world.ring.keys().await.unwrap()[0].kid.clone();
     let token = world.tokens().await.mint(&claims(NOW), NOW).await.unwrap();
+    world.pass(1);
+    let now = world.clock.now();
     let revoked = world.revoke(&kid).await.unwrap();
-    assert_eq!((revoked.state, revoked.retires_at), (Retired, Some(NOW)));
+    assert_eq!((revoked.state, revoked.retires_at), (Retired, Some(now)));
     assert_eq!(world.states().await, [Retired, Active], "another one signs from now on");
     let tokens = world.tokens().await;
-    assert_eq!(tokens.verify(&token, NOW).unwrap_err(), TokenRefusal::RevokedKey);
-    let fresh = tokens.mint(&claims(NOW), NOW).await.unwrap();
-    assert!(tokens.verify(&fresh, NOW).is_ok());
+    assert_eq!(tokens.verify(&token, now).unwrap_err(), TokenRefusal::RevokedKey);
+    let fresh = tokens.mint(&claims(now), now).await.unwrap();
+    assert!(tokens.verify(&fresh, now).is_ok());
     assert_eq!(world.revoke(&kid).await.unwrap().kid, kid, "twice is once");
     assert!(matches!(world.revoke("nobody").await, Err(KeyChangeError::Unknown)));
     assert!(matches!(world.import(&key).await, Err(KeyChangeError::Refused)));

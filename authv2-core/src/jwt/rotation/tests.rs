@@ -106,8 +106,8 @@ fn a_wish_for_a_short_overlap_cuts_nobody_off_unless_it_is_urgent() {
     let wish = |activate_now| Rotation { overlap: Some(Duration::from_secs(1)), activate_now };
     let keys = rotated(&first(), "b", NOW, wish(false));
     assert_eq!(keys[0].retires_at, Some(after(306 + 600)));
-    let keys = rotated(&first(), "b", NOW, wish(true));
-    assert_eq!((keys[1].activates_at, keys[0].retires_at), (NOW, Some(after(1))));
+    let keys = rotated(&first(), "b", after(1), wish(true));
+    assert_eq!((keys[1].activates_at, keys[0].retires_at), (after(1), Some(after(2))));
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod session_analytics;
 mod session_context;
 mod sessions;
 mod settings;
+pub(crate) mod signing_keys;
 mod spelling;
 mod stores;
 mod switch;

@@ -46,6 +46,7 @@ async fn keys_that_are_made_up_cost_the_issuer_a_bounded_number_of_requests() {
     assert_eq!(plain.world.private(&plain.token("ed-1")).await.status, 200);
     let begun = Instant::now();
     for round in 0..40 {
+        let plain = &plain;
         let tokens = (0..25).map(|number| {
             let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
             (header.typ, header.kid) = (Some("at+jwt".into()), Some(format!("made-up-{round}-{number}")));

@@ -308,7 +308,7 @@ impl World {
 fn cases() -> ProptestConfig {
     let is_long = std::env::var_os("AUTHV2_TEST_LONG").is_some();
     ProptestConfig {
-        cases: if is_long { 50_000 } else { 2_000 },
+        cases: if is_long { 50_000 } else { 1_000 },
         rng_seed: RngSeed::Fixed(5),
         failure_persistence: None,
         max_shrink_iters: 20_000,
