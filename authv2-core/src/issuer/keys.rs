@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// After how much of their life keys are fetched anew.
-const AHEAD: f64 = 0.75;
+const AHEAD: f64 = 0.6;
 /// How long after a failure the next attempt comes by itself, at first and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);

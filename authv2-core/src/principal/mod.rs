@@ -161,7 +161,7 @@ pub(crate) enum Who {
     /// A user of this deployment, by a live session.
     User(Arc<LiveSession>),
     /// Somebody whom an issuer elsewhere vouches for, for as long as that is trusted.
-    #[cfg_attr(not(feature = "issuers"), expect(dead_code, reason = "there are none then"))]
+    #[cfg_attr(not(feature = "issuers"), allow(dead_code, reason = "there are none then"))]
     External(Box<ExternalIdentity>, Trust),
 }
 
