@@ -20,7 +20,7 @@ use authv2_core::{
     AuthenticationService, Config,
     audit::Origin,
     authentication::{Credentials, Login},
-    jwt::{AccessClaims, Audience},
+    jwt::AccessClaims,
     secret::Secret,
     store::Transport,
     user::NewAccount,
@@ -52,7 +52,8 @@ impl World {
         let mut config = Config::development();
         config.store.url = Secret::from("sqlite::memory:");
         (config.password.memory_kib, config.password.iterations) = (8, 1);
-        config.session.max_per_user = 2 * SESSIONS as u32;
+        // Each of them once by cookie and once by token.
+        config.session.max_per_user = 400;
         let auth = AuthenticationService::builder(config).build().await.unwrap();
         let password = Secret::from(PASSWORD);
         let account = NewAccount { email: EMAIL, password: &password, display_name: None };

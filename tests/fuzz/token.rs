@@ -9,10 +9,11 @@ use std::sync::LazyLock;
 use authv2_core::{
     clock::Timestamp,
     jwt::{
-        AccessClaims, Algorithm, ClaimRules, KeySet, MAX_TOKEN_BYTES, TrustedKeys, key_record_from_file,
+        AccessClaims, Algorithm, ClaimRules, KeySet, MAX_TOKEN_BYTES, SigningKey, TrustedKeys, seal_key,
         verify_access_token, verify_jws, verify_jwt,
     },
     master_key::MasterKey,
+    store::KeyState,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey, Validation, crypto};
@@ -32,7 +33,8 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let master = MasterKey::from_bytes(&[1; 32]);
-    let record = key_record_from_file(Algorithm::HS256, SECRET, NOW, &master).expect("a key");
+    let key = SigningKey::from_secret(Algorithm::HS256, SECRET).expect("a key");
+    let record = seal_key(&key, KeyState::Active, NOW, &master).expect("a sealed key");
     let jwks =
         json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": record.kid, "k": URL_SAFE_NO_PAD.encode(SECRET)}]});
     World {

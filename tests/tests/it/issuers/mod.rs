@@ -58,9 +58,9 @@ fn now() -> u64 {
 }
 
 /// `base` with these members put in, or taken out where they are null.
-fn with(base: &Value, members: Value) -> Value {
+fn with(base: &Value, mut members: Value) -> Value {
     let mut all = base.as_object().unwrap().clone();
-    for (name, value) in members.as_object().unwrap().clone() {
+    for (name, value) in std::mem::take(members.as_object_mut().unwrap()) {
         if value.is_null() { drop(all.remove(&name)) } else { drop(all.insert(name, value)) }
     }
     all.into()
