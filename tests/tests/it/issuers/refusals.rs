@@ -46,7 +46,8 @@ async fn refuses_every_claim_that_is_not_as_it_must_be() {
         json!({"events": {}}),
         json!({"cnf": {}}),
     ] {
-        let answer = plain.answer(with(&good, members.clone())).await;
+        let claims = with(&with(&plain.claims(), good.clone()), members.clone());
+        let answer = plain.world.private(&key("ed-1").sign(Some("at+jwt"), &claims)).await;
         assert_eq!((answer.status, answer.code()), (401, "invalid_token"), "{members}: {}", answer.text);
     }
     assert!(plain.issuer.asked("/keys").times <= 1, "none of that is worth a question");
