@@ -27,4 +27,5 @@ mod row_security;
 mod session_limits;
 mod store;
 mod token_revocation;
+mod tokens_at_hand;
 mod wycheproof_jose;
