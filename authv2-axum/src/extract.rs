@@ -23,11 +23,11 @@ use http::{HeaderMap, request::Parts};
 #[derive(Debug, Clone)]
 pub struct Principal(pub authv2_core::Principal);
 
-/// The user who calls.
+/// The user who calls. Whoever an issuer elsewhere vouches for is none of this deployment: 403 for it.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub User);
 
-/// The session of the caller.
+/// The session of the caller: 403 for one who did not sign in here.
 #[derive(Debug, Clone)]
 pub struct CurrentSession(pub Session);
 
@@ -120,7 +120,8 @@ macro_rules! extractor {
             type Rejection = Rejection;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-                required(parts).map(|$principal| Self($value))
+                let $principal = required(parts)?;
+                $value.map(Self).ok_or_else(|| Rejection::new(Error::not_signed_in_here(), parts))
             }
         }
 
@@ -128,7 +129,7 @@ macro_rules! extractor {
             type Rejection = Rejection;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
-                caller(parts).map(|caller| caller.principal().map(|$principal| Self($value)))
+                caller(parts).map(|caller| caller.principal().and_then(|$principal| $value.map(Self)))
             }
         }
     };
@@ -146,6 +147,6 @@ impl<S: Send + Sync, P: NamedPermission> FromRequestParts<S> for Require<P> {
     }
 }
 
-extractor!(Principal, principal => principal.clone());
+extractor!(Principal, principal => Some(principal.clone()));
 extractor!(CurrentUser, principal => principal.user());
 extractor!(CurrentSession, principal => principal.session());

@@ -1,79 +1,159 @@
-//! Who makes this request, for a session that the node has seen: by cookie, and by access token (verified each time).
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a benchmark may stop where it cannot go on")]
+//! Who makes this request, for a session that the node has seen: by access token at hand, and by cookie. Each on one
+//! thread and on two at once, over many tokens in no order; beside them what a token takes of the memory.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark may stop where it cannot go on"
+)]
 
-use std::{hint::black_box, thread};
+use std::{
+    fs,
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
 use authv2_core::{
     AuthenticationService, Config,
     audit::Origin,
     authentication::{Credentials, Login},
+    jwt::AccessClaims,
     secret::Secret,
     store::Transport,
     user::NewAccount,
 };
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use futures_util::FutureExt as _;
 use http::Request;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 criterion_group!(benches, warm);
 criterion_main!(benches);
 
+/// So many tokens are at hand.
+const TOKENS: usize = 20_000;
+const SESSIONS: usize = 200;
 const EMAIL: &str = "ada@example.org";
 const PASSWORD: &str = "correct horse battery";
 
-/// A service with one user, and requests with a cookie and with a token of its.
-async fn world() -> (AuthenticationService, Request<()>, Request<()>) {
-    let mut config = Config::development();
-    config.store.url = Secret::from("sqlite::memory:");
-    (config.password.memory_kib, config.password.iterations) = (8, 1);
-    let auth = AuthenticationService::builder(config).build().await.unwrap();
-    let password = Secret::from(PASSWORD);
-    let account = NewAccount { email: EMAIL, password: &password, display_name: None };
-    auth.register(account, &Origin::default()).await.unwrap();
-    let sign_in = async |transport| {
-        let login =
-            Login { email: EMAIL.into(), password: PASSWORD.into(), organization: None, store: None, transport };
-        auth.login(login, &Origin::default()).await.unwrap().credentials
-    };
-    let Credentials::Cookie { secret, .. } = sign_in(Transport::Cookie).await else { panic!("no cookie") };
-    let Credentials::Tokens { access_token, .. } = sign_in(Transport::Bearer).await else { panic!("no token") };
-    let cookie = format!("authv2={}", secret.expose());
-    let bearer = format!("Bearer {}", access_token.expose());
-    let cookie = Request::builder().header("cookie", cookie).body(()).unwrap();
-    let bearer = Request::builder().header("authorization", bearer).body(()).unwrap();
-    for request in [&cookie, &bearer] {
-        assert!(auth.authenticate(request).await.unwrap().is_some());
+struct World {
+    auth: AuthenticationService,
+    cookies: Vec<Request<()>>,
+    bearers: Vec<Request<()>>,
+}
+
+impl World {
+    /// One user with many sessions, each with a cookie or with many tokens.
+    async fn new() -> Self {
+        let mut config = Config::development();
+        config.store.url = Secret::from("sqlite::memory:");
+        (config.password.memory_kib, config.password.iterations) = (8, 1);
+        // Each of them once by cookie and once by token.
+        config.session.max_per_user = 400;
+        let auth = AuthenticationService::builder(config).build().await.unwrap();
+        let password = Secret::from(PASSWORD);
+        let account = NewAccount { email: EMAIL, password: &password, display_name: None };
+        auth.register(account, &Origin::default()).await.unwrap();
+        let (mut cookies, mut bearers) = (Vec::new(), Vec::new());
+        for _ in 0..SESSIONS {
+            let Credentials::Cookie { secret, .. } = sign_in(&auth, Transport::Cookie).await else { panic!() };
+            cookies.push(request("cookie", &format!("authv2={}", secret.expose())));
+            let Credentials::Tokens { access_token, .. } = sign_in(&auth, Transport::Bearer).await else { panic!() };
+            let claims = auth.jwt().verify(access_token.expose(), auth.now()).unwrap();
+            for _ in 0..TOKENS / SESSIONS {
+                let claims = AccessClaims { jti: Uuid::now_v7().to_string(), exp: claims.exp + HOUR, ..claims.clone() };
+                let token = auth.jwt().mint(&claims, auth.now()).await.unwrap();
+                bearers.push(request("authorization", &format!("Bearer {token}")));
+            }
+        }
+        for cookie in &cookies {
+            assert!(auth.authenticate(cookie).await.unwrap().is_some());
+        }
+        let before = resident();
+        for bearer in &bearers {
+            assert!(auth.authenticate(bearer).await.unwrap().is_some());
+        }
+        println!("memory: {} bytes resident for each token at hand", (resident() - before) / bearers.len());
+        Self { auth, cookies, bearers }
     }
-    (auth, cookie, bearer)
+
+    fn ask(&self, request: &Request<()>) {
+        // What is at hand waits for nothing.
+        black_box(self.auth.authenticate(black_box(request)).now_or_never().unwrap().unwrap().unwrap());
+    }
+
+    /// Asks for `times` of the requests, each time another one.
+    fn ask_many(&self, requests: &[Request<()>], times: u64, from: usize) -> Duration {
+        let (mut next, begun) = (from, Instant::now());
+        for _ in 0..times {
+            self.ask(&requests[next % requests.len()]);
+            next = next.wrapping_add(7919);
+        }
+        begun.elapsed()
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn sign_in(auth: &AuthenticationService, transport: Transport) -> Credentials {
+    let login = Login {
+        email: EMAIL.into(),
+        password: PASSWORD.into(),
+        organization: None,
+        store: None,
+        transport,
+        proof: None,
+    };
+    auth.login(login, &Origin::default()).await.unwrap().credentials
+}
+
+fn request(header: &str, value: &str) -> Request<()> {
+    Request::builder()
+        .header("host", "example.org")
+        .header("accept", "application/json")
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        .header(header, value)
+        .body(())
+        .unwrap()
+}
+
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 fn warm(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let (auth, cookie, bearer) = runtime.block_on(world());
+    let world = runtime.block_on(World::new());
     let _within = runtime.enter();
-    let ask = |request: &Request<()>| {
-        // What is at hand waits for nothing.
-        auth.authenticate(black_box(request)).now_or_never().unwrap().unwrap().unwrap()
-    };
     let mut group = criterion.benchmark_group("authenticate, warm");
-    group.bench_function("session cookie", |bencher| bencher.iter(|| ask(&cookie)));
-    group.bench_function("access token, verified", |bencher| bencher.iter(|| ask(&bearer)));
-    group.bench_function("session cookie, two threads", |bencher| {
+    for (name, requests) in [("access token", &world.bearers), ("session cookie", &world.cookies)] {
+        group.bench_function(name, |bencher| bencher.iter_custom(|times| world.ask_many(requests, times, 0)));
+        on_two_threads(&mut group, name, &world, requests);
+    }
+    group.finish();
+}
+
+/// The time that each of two threads takes for the same work.
+fn on_two_threads(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, world: &World, requests: &[Request<()>]) {
+    group.bench_function(format!("{name}, two threads"), |bencher| {
         bencher.iter_custom(|times| {
-            let begun = std::time::Instant::now();
+            let handle = tokio::runtime::Handle::current();
             thread::scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| {
-                        let _within = runtime.enter();
-                        for _ in 0..times {
-                            black_box(ask(&cookie));
-                        }
-                    });
-                }
-            });
-            begun.elapsed()
+                let threads = [0, requests.len() / 2].map(|from| {
+                    let handle = handle.clone();
+                    scope.spawn(move || {
+                        let _within = handle.enter();
+                        world.ask_many(requests, times, from)
+                    })
+                });
+                threads.map(|thread| thread.join().unwrap()).into_iter().max().unwrap()
+            })
         });
     });
-    group.finish();
 }

@@ -74,16 +74,28 @@ macro_rules! codes {
 codes! {
     /// The request cannot be read.
     MalformedRequest = "malformed_request", BAD_REQUEST, Malformed, "The request is malformed";
+    /// The OAuth grant is not given here.
+    UnsupportedGrantType = "unsupported_grant_type", BAD_REQUEST, Malformed, "The grant type is not supported";
+    /// The OAuth scope asked for is more than was granted.
+    InvalidScope = "invalid_scope", BAD_REQUEST, Malformed, "The scope is not valid";
+    /// What was sent to be revoked is of a kind that is not revoked here.
+    UnsupportedTokenType = "unsupported_token_type", BAD_REQUEST, Malformed, "The type of token is not supported";
     /// More than one explicit credential.
     AmbiguousCredentials = "ambiguous_credentials", BAD_REQUEST, Malformed, "More than one credential was sent";
     /// A credential is required and none was sent.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, Unauthenticated, "Authentication is required";
     /// The access token is malformed, expired, revoked or not ours.
     InvalidToken = "invalid_token", UNAUTHORIZED, Unauthenticated, "The token is not valid";
+    /// The proof of possession (RFC 9449) is missing where one must be, or no good for this request.
+    InvalidDpopProof = "invalid_dpop_proof", UNAUTHORIZED, Unauthenticated, "The proof of possession is not valid";
+    /// The proof of possession must carry the nonce of the header `DPoP-Nonce`.
+    UseDpopNonce = "use_dpop_nonce", UNAUTHORIZED, Unauthenticated, "The proof of possession needs a nonce";
     /// E-mail and password do not belong together.
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
     /// The refresh token is unknown, expired, superseded or revoked.
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, Unauthenticated, "The refresh token is not valid";
+    /// The OAuth client is not known, or its credentials are not good.
+    InvalidClient = "invalid_client", UNAUTHORIZED, Unauthenticated, "The client is not valid";
     /// A used refresh token came back: its session was revoked.
     RefreshTokenReused = "refresh_token_reused", UNAUTHORIZED, Unauthenticated, "The refresh token was used before";
     /// A fresher or stronger sign-in is wanted (RFC 9470).
@@ -173,6 +185,24 @@ pub enum Challenge {
         /// The `acr` wanted.
         acr_values: Option<String>,
     },
+    /// The proof of possession is missing or no good (RFC 9449 section 7.1).
+    InvalidDpopProof,
+    /// The proof of possession must carry the server's nonce (RFC 9449 sections 8 and 9).
+    UseDpopNonce {
+        /// The nonce, for the header `DPoP-Nonce`.
+        nonce: String,
+    },
+}
+
+/// The authentication schemes that a challenge names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750).
+    Bearer,
+    /// `DPoP` (RFC 9449).
+    Dpop,
+    /// A token came as `Bearer` and is wanted as `DPoP`.
+    DpopInstead,
 }
 
 /// The limit that a throttled request ran into, as the `RateLimit-Policy` field says it.
@@ -199,6 +229,7 @@ struct Inner {
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
+    scheme: Scheme,
     policy: Option<RatePolicy>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -212,9 +243,14 @@ impl Error {
         let challenge = match code {
             Code::Unauthenticated => Some(Challenge::Bare),
             Code::InvalidToken => Some(Challenge::InvalidToken),
+            Code::InvalidDpopProof => Some(Challenge::InvalidDpopProof),
             Code::AmbiguousCredentials => Some(Challenge::InvalidRequest),
             _ if code.status() == StatusCode::UNAUTHORIZED => Some(Challenge::Bare),
             _ => None,
+        };
+        let scheme = match code {
+            Code::InvalidDpopProof | Code::UseDpopNonce => Scheme::Dpop,
+            _ => Scheme::Bearer,
         };
         Self(Box::new(Inner {
             code,
@@ -222,6 +258,7 @@ impl Error {
             fields: Vec::new(),
             retry_after,
             challenge,
+            scheme,
             policy: None,
             source: None,
         }))
@@ -263,12 +300,29 @@ impl Error {
         self
     }
 
+    /// The proof of possession must carry `nonce`.
+    pub(crate) fn use_dpop_nonce(nonce: String) -> Self {
+        Self::new(Code::UseDpopNonce, "send a proof with the nonce of the header `DPoP-Nonce`")
+            .with_challenge(Challenge::UseDpopNonce { nonce })
+    }
+
+    pub(crate) fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.0.scheme = scheme;
+        self
+    }
+
     /// For adapters: a part of the application stands in the wrong place, so that nothing can be judged. The log says
     /// what; the caller learns nothing.
     #[must_use]
     pub fn missing_layer(what: &'static str) -> Self {
         tracing::error!("{what}: every request is refused");
         Self::new(Code::Internal, "the request could not be completed")
+    }
+
+    /// For adapters: a caller whom an issuer elsewhere vouches for asks for what only users of this deployment have.
+    #[must_use]
+    pub fn not_signed_in_here() -> Self {
+        Self::new(Code::PermissionDenied, "this is for those who signed in here")
     }
 
     /// The kind: what to branch on.
@@ -312,6 +366,12 @@ impl Error {
     pub fn challenge(&self) -> Option<&Challenge> {
         self.0.challenge.as_ref()
     }
+
+    /// The scheme of that challenge.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
+    }
 }
 
 impl fmt::Display for Error {
@@ -322,13 +382,14 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { code, detail, fields, retry_after, challenge, policy, source } = &*self.0;
+        let Inner { code, detail, fields, retry_after, challenge, scheme, policy, source } = &*self.0;
         f.debug_struct("Error")
             .field("code", code)
             .field("detail", detail)
             .field("fields", fields)
             .field("retry_after", retry_after)
             .field("challenge", challenge)
+            .field("scheme", scheme)
             .field("policy", policy)
             .field("source", source)
             .finish()

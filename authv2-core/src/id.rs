@@ -82,6 +82,8 @@ ids! {
     MemberId;
     /// One signed-in session.
     SessionId;
+    /// One access token: what its `jti` says.
+    TokenId;
     /// One audit entry.
     AuditId;
     /// One request, where the caller did not name it.

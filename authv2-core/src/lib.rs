@@ -10,6 +10,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod id;
+#[cfg(feature = "issuers")]
+pub mod issuer;
 pub mod jwt;
 pub mod master_key;
 pub mod organization;

@@ -6,7 +6,8 @@
 //! 4. An explicit credential that is not good is refused with 401, even where none is required.
 //! 5. An outage is a 503, never anonymous.
 //!
-//! Every response that passes through carries `X-Request-Id`, and `Cache-Control: no-store` unless it says otherwise.
+//! Every response that passes through carries `X-Request-Id`, and `Cache-Control: no-store` unless it says otherwise;
+//! where proofs of possession need a nonce, also the one for the next proof.
 
 use std::{
     fmt,
@@ -16,12 +17,12 @@ use std::{
 };
 
 use authv2_core::{
-    AuthenticationService, Principal,
+    AuthenticationService,
     api::{finish, problem_response},
-    authentication::{RequestId, Requirement},
+    authentication::{Authenticating, RequestId, Requirement},
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -79,8 +80,6 @@ pub struct Auth<S> {
     layer: AuthLayer,
 }
 
-type Authenticating = Pin<Box<dyn Future<Output = authv2_core::Result<Option<Principal>>> + Send>>;
-
 impl<S, B, R> Service<Request<B>> for Auth<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -102,6 +101,7 @@ where
             None => RequestId::of(request.headers()),
         };
         request.extensions_mut().insert(id.clone());
+        let nonce = self.layer.auth.next_nonce(&request);
         // The service that was polled ready is the one to call; its clone has not been.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
@@ -110,10 +110,10 @@ where
             request.extensions_mut().insert(Caller::new(self.layer.auth.clone(), None));
             State::Inner { future: inner.call(request) }
         } else {
-            let authenticating: Authenticating = Box::pin(self.layer.auth.authenticate(&request));
+            let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id }
+        AuthFuture { state, id, nonce }
     }
 }
 
@@ -133,6 +133,7 @@ pin_project! {
         #[pin]
         state: State<S, B>,
         id: RequestId,
+        nonce: Option<(HeaderName, HeaderValue)>,
     }
 }
 
@@ -172,11 +173,11 @@ where
                     if let Some(Refused(error)) = response.extensions_mut().remove() {
                         response = problem_response(&error, this.id).map(R::from);
                     }
-                    finish(&mut response, this.id);
+                    complete(&mut response, this.id, this.nonce.take());
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Authenticating { authenticating, request, inner, layer } => {
-                    let judged = ready!(authenticating.as_mut().poll(cx)).and_then(|principal| {
+                    let judged = ready!(Pin::new(authenticating).poll(cx)).and_then(|principal| {
                         let caller = Caller::new(layer.auth.clone(), principal);
                         if layer.required {
                             caller.check(&Requirement::SignedIn)?;
@@ -194,7 +195,7 @@ where
                         }
                         Err(error) => {
                             let mut response = problem_response(&error, this.id).map(R::from);
-                            finish(&mut response, this.id);
+                            complete(&mut response, this.id, this.nonce.take());
                             return Poll::Ready(Ok(response));
                         }
                     }
@@ -202,5 +203,12 @@ where
             };
             this.state.set(State::Inner { future });
         }
+    }
+}
+
+fn complete<R>(response: &mut Response<R>, id: &RequestId, nonce: Option<(HeaderName, HeaderValue)>) {
+    finish(response, id);
+    if let Some((name, nonce)) = nonce {
+        response.headers_mut().insert(name, nonce);
     }
 }

@@ -53,6 +53,7 @@ fn layer(auth: &AuthenticationService) -> CorsLayer {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            HeaderName::from_static("dpop"),
             HeaderName::from_static("x-api-key"),
             HeaderName::from_static("x-csrf-token"),
             HeaderName::from_static("x-authv2-organization"),
@@ -63,6 +64,7 @@ fn layer(auth: &AuthenticationService) -> CorsLayer {
         .expose_headers([
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
+            HeaderName::from_static("dpop-nonce"),
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
             HeaderName::from_static("x-authv2-revision"),

@@ -82,7 +82,7 @@ fn app(auth: &AuthenticationService) -> Router {
 /// Any credential will do.
 async fn private(Principal(principal): Principal) -> Json<Value> {
     Json(json!({
-        "user_id": principal.user_id(),
+        "user_id": principal.id(),
         "organization": principal.tenant().map(|tenant| tenant.organization),
         "method": principal.method(),
     }))

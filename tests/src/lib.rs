@@ -10,6 +10,7 @@ pub mod client;
 pub mod error;
 pub mod fuzz;
 pub mod history;
+pub mod issuer;
 pub mod nodes;
 pub mod pgbouncer;
 pub mod port;

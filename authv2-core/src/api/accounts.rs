@@ -14,8 +14,9 @@ use crate::{
     authentication::{Credentials, Login, SignedIn, Whereabouts},
     error::{Code, Error, FieldError, Result},
     principal::Method,
+    session::Session,
     store::Transport,
-    user::NewAccount,
+    user::{NewAccount, User},
 };
 
 /// Make an account
@@ -38,9 +39,11 @@ pub(super) async fn register(call: Call<'_>) -> Result<Reply> {
 }
 
 /// Sign in
-#[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = LoginRequest, responses(
+#[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = LoginRequest,
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): the session's tokens are then bound to its key")),
+    responses(
     (status = 200, body = SignInResponse),
-    (status = 401, description = "`invalid_credentials`", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "`invalid_credentials`, `invalid_dpop_proof`, `use_dpop_nonce`", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "`not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`too_many_sessions`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
@@ -56,6 +59,7 @@ pub(super) async fn login(call: Call<'_>) -> Result<Reply> {
         transport: fields
             .optional_choice("transport", &[("bearer", Transport::Bearer), ("cookie", Transport::Cookie)])
             .unwrap_or(Transport::Bearer),
+        proof: call.auth.proof(call.head)?,
     };
     fields.finish()?;
     if login.store.is_some() && login.organization.is_none() {
@@ -80,9 +84,11 @@ pub(super) fn signed_in_reply(call: &Call<'_>, signed_in: &SignedIn) -> Result<R
 /// Renew a session
 ///
 /// With a refresh token: uses it up, for a new token set. By cookie: renews the cookies.
-#[utoipa::path(post, path = "/auth/refresh", tag = "accounts", request_body = Option<RefreshTokenRequest>, responses(
+#[utoipa::path(post, path = "/auth/refresh", tag = "accounts", request_body = Option<RefreshTokenRequest>,
+    params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): needed where the session is bound to a key")),
+    responses(
     (status = 200, body = SignInResponse),
-    (status = 401, description = "`invalid_refresh_token`, `refresh_token_reused`", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "`invalid_refresh_token`, `refresh_token_reused`, `invalid_dpop_proof`, `use_dpop_nonce`", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "`csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -91,12 +97,12 @@ pub(super) async fn refresh(call: Call<'_>) -> Result<Reply> {
     let token = fields.optional_string("refresh_token");
     fields.finish()?;
     if let Some(token) = token {
-        let signed_in = call.auth.refresh(&token, &call.origin).await?;
+        let signed_in = call.auth.refresh(&token, call.auth.proof(call.head)?, &call.origin).await?;
         return signed_in_reply(&call, &signed_in);
     }
     match call.auth.authenticate_with_cookie(call.head).await? {
         Some((principal, secret)) if principal.method() == Method::Cookie => {
-            signed_in_reply(&call, &call.auth.renew_cookie(&principal, secret))
+            signed_in_reply(&call, &call.auth.renew_cookie(&principal, secret)?)
         }
         // An access token renews nothing.
         _ => Err(Error::new(Code::InvalidRefreshToken, "send a refresh token, or a session cookie")),
@@ -155,14 +161,15 @@ pub(super) async fn logout_all(call: Call<'_>) -> Result<Reply> {
 ))]
 pub(super) async fn me(call: Call<'_>) -> Result<Reply> {
     let principal = call.principal()?;
+    let live = principal.signed_in()?;
     let csrf_token = match principal.method() {
-        Method::Cookie => Some(call.auth.csrf_token(principal.session_id()).expose().clone()),
+        Method::Cookie => Some(call.auth.csrf_token(live.session().id).expose().clone()),
         Method::Bearer => None,
     };
     let Whereabouts { organization, store, roles, permissions } = call.auth.whereabouts(principal).await?;
     let me = Me {
-        user: principal.user(),
-        session: principal.session(),
+        user: User::from(live.user()),
+        session: Session::of(&live.record(), true),
         organization,
         store,
         roles,

@@ -96,6 +96,17 @@ pub(super) enum Takes {
     StandardJson,
     /// JSON, or no body at all.
     OptionalJson,
+    /// A form, as OAuth has them.
+    Form,
+}
+
+impl Takes {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Form => "application/x-www-form-urlencoded",
+            Self::Nothing | Self::Json | Self::StandardJson | Self::OptionalJson => "application/json",
+        }
+    }
 }
 
 /// Reads a body within [`BODY_MAX`]. Empty where there is none.
@@ -109,20 +120,20 @@ where
     if takes == Takes::Nothing {
         return Ok(Bytes::new());
     }
-    let is_json = is_json(headers);
-    let read = timeout(PATIENCE, collect(body, is_json)).await;
+    let is_right = is_of_type(headers, takes.media_type());
+    let read = timeout(PATIENCE, collect(body, is_right)).await;
     let (kept, seen) = read.unwrap_or_else(|_| Err(Error::new(Code::MalformedRequest, "the body came too slowly")))?;
     if seen > BODY_MAX {
         return Err(Error::new(Code::BodyTooLarge, format!("send at most {BODY_MAX} bytes")));
     }
     // An empty body may come in chunks, so that only its end tells that it is none.
     let is_left_out = takes == Takes::OptionalJson && seen == 0;
-    if !(is_json || is_left_out) {
+    if !(is_right || is_left_out) {
         let code = match takes {
             Takes::StandardJson => Code::MalformedRequest,
-            Takes::Nothing | Takes::Json | Takes::OptionalJson => Code::UnsupportedMediaType,
+            Takes::Nothing | Takes::Json | Takes::OptionalJson | Takes::Form => Code::UnsupportedMediaType,
         };
-        return Err(Error::new(code, "send `Content-Type: application/json`"));
+        return Err(Error::new(code, format!("send `Content-Type: {}`", takes.media_type())));
     }
     Ok(kept)
 }
@@ -150,12 +161,14 @@ where
     Ok((kept.freeze(), seen))
 }
 
-/// `application/json`, whatever its parameters say short of another charset than UTF-8.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+/// Whether a body is of this media type, whatever its parameters say short of another charset than UTF-8. One that is
+/// declared twice is of none.
+fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
     let mut parts = value.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json
+    parts.next().is_some_and(|own| own.eq_ignore_ascii_case(media_type))
         && parts.all(|parameter| match parameter.split_once('=') {
             Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
                 value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -175,13 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn knows_json_by_its_content_type() {
+    fn knows_a_body_by_its_content_type() {
+        let (json, form) = (Takes::Json.media_type(), Takes::Form.media_type());
         for yes in ["application/json", "Application/JSON; charset=UTF-8", "application/json; charset=\"utf-8\""] {
-            assert!(is_json(&headers(yes)), "{yes}");
+            assert!(is_of_type(&headers(yes), json) && !is_of_type(&headers(yes), form), "{yes}");
         }
         for no in ["text/json", "application/jsonx", "application/json; charset=latin1", ""] {
-            assert!(!is_json(&headers(no)), "{no}");
+            assert!(!is_of_type(&headers(no), json), "{no}");
         }
+        assert!(is_of_type(&headers("application/x-www-form-urlencoded;charset=UTF-8"), form));
+        assert!(!is_of_type(&headers("application/x-www-form-urlencoded; charset=utf-16"), form));
+        let mut twice = headers("application/json");
+        twice.append(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        assert!(!is_of_type(&twice, json));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Liveness and readiness.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ pub(super) enum Status {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     status: Status,
-    components: BTreeMap<&'static str, Component>,
+    components: BTreeMap<Cow<'static, str>, Component>,
 }
 
 /// One component's health.
@@ -93,7 +94,8 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Reply> {
         ("password_hasher", Some(password_hasher(auth))),
     ]
     .into_iter()
-    .filter_map(|(name, component)| Some((name, component?)))
+    .filter_map(|(name, component)| Some((Cow::from(name), component?)))
+    .chain(issuers(auth))
     .collect();
     let is = |status| components.values().any(|component| component.status == status);
     let (code, status) = if is(Status::Down) {
@@ -145,11 +147,45 @@ fn signing_keys(auth: &AuthenticationService) -> Component {
 /// What other nodes revoked is refused here as long as their changes are read.
 fn revocation_feed(auth: &AuthenticationService) -> Component {
     let FeedHealth { lag, is_stale } = auth.feed().health();
+    let component =
+        Component::new(!is_stale, "what other nodes changed cannot be read: the store is asked at each request");
+    let too_many = "not all revoked tokens are known: the store is asked for each token".to_owned();
     Component {
+        detail: component.detail.or((!auth.knows_revoked_tokens()).then_some(too_many)),
         latency_ms: lag.map(|lag| lag.as_secs_f64() * 1000.0),
         last_success_at: lag.map(|lag| auth.now() - lag),
-        ..Component::new(!is_stale, "what other nodes changed cannot be read: the store is asked at each request")
+        ..component
     }
+}
+
+/// The issuers elsewhere whose tokens are taken. One that does not answer is no reason to take this node out of service:
+/// every other node has the same one, and all other callers are served.
+#[cfg(feature = "issuers")]
+fn issuers(auth: &AuthenticationService) -> impl Iterator<Item = (Cow<'static, str>, Component)> {
+    use crate::issuer::KeyState;
+    auth.issuers().iter().map(|issuer| {
+        let health = issuer.health();
+        let (status, detail) = match health.keys {
+            KeyState::Fresh => (Status::Ok, None),
+            KeyState::Stale => (Status::Degraded, Some("does not answer: its keys of before still verify")),
+            KeyState::Missing => {
+                (Status::Degraded, Some("there are no keys: its tokens are neither taken nor refused"))
+            }
+        };
+        let component = Component {
+            status,
+            detail: detail.map(str::to_owned),
+            latency_ms: None,
+            circuit: Some(health.circuit),
+            last_success_at: health.last_success.map(|ago| auth.now() - ago),
+        };
+        (format!("issuer:{}", issuer.name()).into(), component)
+    })
+}
+
+#[cfg(not(feature = "issuers"))]
+fn issuers(_: &AuthenticationService) -> impl Iterator<Item = (Cow<'static, str>, Component)> {
+    std::iter::empty()
 }
 
 fn password_hasher(auth: &AuthenticationService) -> Component {

@@ -8,7 +8,10 @@ use super::{
     call::{Call, Reply},
     openapi,
 };
-use crate::error::Result;
+use crate::{
+    error::Result,
+    jwt::{Algorithm, proof_algorithms},
+};
 
 /// The public signing keys (RFC 7517)
 ///
@@ -31,8 +34,13 @@ pub(super) async fn authorization_server(call: Call<'_>) -> Result<Reply> {
         issuer: issuer.to_owned(),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         service_documentation: format!("{issuer}/openapi.json"),
+        token_endpoint: format!("{issuer}/auth/oauth/token"),
+        token_endpoint_auth_methods_supported: ["none"],
+        grant_types_supported: ["refresh_token"],
+        revocation_endpoint: format!("{issuer}/auth/oauth/revoke"),
+        revocation_endpoint_auth_methods_supported: ["none"],
         response_types_supported: [],
-        grant_types_supported: [],
+        dpop_signing_alg_values_supported: proof_algorithms().map(Algorithm::as_str).collect(),
     };
     Ok(cached(Reply::json(StatusCode::OK, &metadata)?, call.auth.config().tokens.jwks_max_age.as_secs()))
 }
@@ -43,12 +51,17 @@ pub(super) struct AuthorizationServer {
     issuer: String,
     jwks_uri: String,
     service_documentation: String,
+    token_endpoint: String,
+    /// The one client there is is public.
+    token_endpoint_auth_methods_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 1],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
     /// There is no authorization endpoint.
     #[schema(value_type = Vec<String>)]
     response_types_supported: [&'static str; 0],
-    /// There is no OAuth token endpoint.
-    #[schema(value_type = Vec<String>)]
-    grant_types_supported: [&'static str; 0],
+    /// What proofs of possession may be signed with (RFC 9449 section 5.1).
+    dpop_signing_alg_values_supported: Vec<&'static str>,
 }
 
 /// This document

@@ -10,9 +10,11 @@ mod body;
 mod call;
 mod decisions;
 mod fields;
+mod form;
 mod health;
 mod members;
 mod metadata;
+mod oauth;
 mod openapi;
 mod organizations;
 mod problem;
@@ -36,6 +38,7 @@ pub use self::{
     problem::{FORM as PROBLEM_FORM, Problem, refuse, respond as problem_response},
 };
 use self::{
+    body::Takes,
     call::{Call, Reply},
     routes::{Access, Route, Routes},
 };
@@ -90,6 +93,8 @@ impl Api {
         head.extensions.insert(id.clone());
         let found = self.routes.find(&head.method, head.uri.path());
         let pattern = found.as_ref().map_or("unmatched", |found| found.pattern);
+        let is_oauth =
+            found.as_ref().is_some_and(|found| found.route.as_ref().is_ok_and(|route| route.body == Takes::Form));
         let span = tracing::info_span!(
             "http.server.request",
             http.request.method = %head.method,
@@ -113,10 +118,14 @@ impl Api {
             Ok(reply) => reply.into_response(),
             Err(error) => {
                 span.in_scope(|| report(&error));
-                problem::respond(&error, &id).map(Body::from)
+                let refusal = if is_oauth { oauth::refuse(&error) } else { problem::respond(&error, &id) };
+                refusal.map(Body::from)
             }
         };
         finish(&mut response, &id);
+        if let Some((name, nonce)) = self.auth.next_nonce(&head) {
+            response.headers_mut().insert(name, nonce);
+        }
         // AuthZEN has the id echoed as it was sent, whatever it looks like.
         if let Some(sent_id) = sent_id.filter(|_| pattern.starts_with("/access/v1/")) {
             response.headers_mut().insert(REQUEST_ID, sent_id);

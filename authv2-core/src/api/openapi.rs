@@ -10,7 +10,9 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, authzen, decisions, health, members, metadata, organizations,
+    accounts, analytics, authzen, decisions, health, members, metadata,
+    oauth::{self, OAuthError},
+    organizations,
     problem::{self, Problem},
     resource_types, roles, service_accounts, sessions, signing_keys,
 };
@@ -63,6 +65,8 @@ use super::{
         decisions::check_many,
         analytics::permissions,
         analytics::sessions,
+        oauth::token,
+        oauth::revoke,
         signing_keys::list,
         signing_keys::create,
         signing_keys::rotate,
@@ -79,9 +83,9 @@ use super::{
         health::live,
         health::ready,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, OAuthError)),
     modifiers(&Credentials, &Responses),
-    security(("access_token" = []), ("session_cookie" = []), ()),
+    security(("access_token" = []), ("proof_of_possession" = []), ("session_cookie" = []), ()),
 )]
 struct Document;
 
@@ -92,6 +96,11 @@ impl Modify for Credentials {
         let components = document.components.get_or_insert_with(Default::default);
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         components.add_security_scheme("access_token", SecurityScheme::Http(bearer));
+        let proof = ApiKey::Header(ApiKeyValue::with_description(
+            "DPoP",
+            "The proof (RFC 9449) of an access token of the type `DPoP`, which is sent as `Authorization: DPoP <access token>`.",
+        ));
+        components.add_security_scheme("proof_of_possession", SecurityScheme::ApiKey(proof));
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
             "__Host-authv2",
             "Unsafe methods also need the header `X-CSRF-Token`, equal to the cookie `authv2_csrf`.",
@@ -106,7 +115,7 @@ struct Responses;
 
 impl Modify for Responses {
     fn modify(&self, document: &mut openapi::OpenApi) {
-        for path in document.paths.paths.values_mut() {
+        for (name, path) in &mut document.paths.paths {
             let operations = [&mut path.get, &mut path.post, &mut path.patch, &mut path.put, &mut path.delete];
             for operation in operations.into_iter().flatten() {
                 let responses = &mut operation.responses.responses;
@@ -119,15 +128,19 @@ impl Modify for Responses {
                         response.description = reason.to_owned();
                     }
                 }
-                responses.insert("default".to_owned(), refusal().into());
+                responses.insert("default".to_owned(), refusal(name).into());
             }
         }
     }
 }
 
-fn refusal() -> openapi::Response {
-    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-    ResponseBuilder::new().description("Any other refusal: see `code`").content(problem::FORM, problem).build()
+fn refusal(path: &str) -> openapi::Response {
+    let (what, form, schema) = if path.starts_with("/auth/oauth/") {
+        ("Any other refusal: see `error`", "application/json", "OAuthError")
+    } else {
+        ("Any other refusal: see `code`", problem::FORM, "Problem")
+    };
+    ResponseBuilder::new().description(what).content(form, Content::new(Some(Ref::from_schema_name(schema)))).build()
 }
 
 /// The document.

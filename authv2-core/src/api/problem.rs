@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use serde::Serialize;
 
 use crate::{
-    authentication::RequestId,
-    error::{Challenge, Code, Error, FieldError},
+    authentication::{DPOP_NONCE, RequestId},
+    error::{Challenge, Code, Error, FieldError, Scheme},
+    jwt::{Algorithm, proof_algorithms},
 };
 
 /// The media type of a problem.
@@ -59,7 +60,15 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
         headers.insert(crate::authentication::REQUEST_ID, id);
     }
     if let Some(challenge) = error.challenge() {
-        insert(headers, header::WWW_AUTHENTICATE, &www_authenticate(challenge));
+        insert(headers, header::WWW_AUTHENTICATE, &www_authenticate(challenge, error.scheme()));
+        if error.scheme() == Scheme::DpopInstead
+            && let Ok(dpop) = HeaderValue::from_str(&scheme(Scheme::Dpop))
+        {
+            headers.append(header::WWW_AUTHENTICATE, dpop);
+        }
+        if let Challenge::UseDpopNonce { nonce } = challenge {
+            insert(headers, HeaderName::from_static(DPOP_NONCE), nonce);
+        }
     }
     if let Some(wait) = error.retry_after() {
         insert(headers, header::RETRY_AFTER, &seconds_up(wait).to_string());
@@ -92,14 +101,16 @@ pub(super) fn seconds_up(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// RFC 6750 section 3 and RFC 9470 section 3.
-fn www_authenticate(challenge: &Challenge) -> String {
-    let mut text = String::from("Bearer realm=\"authv2\"");
+/// RFC 6750 section 3, RFC 9449 section 7.1 and RFC 9470 section 3.
+fn www_authenticate(challenge: &Challenge, scheme: Scheme) -> String {
+    let mut text = self::scheme(scheme);
     let error = match challenge {
         Challenge::Bare => return text,
         Challenge::InvalidToken => "invalid_token",
         Challenge::InvalidRequest => "invalid_request",
         Challenge::InsufficientAuthentication { .. } => "insufficient_user_authentication",
+        Challenge::InvalidDpopProof => "invalid_dpop_proof",
+        Challenge::UseDpopNonce { .. } => "use_dpop_nonce",
     };
     // Writing to a `String` cannot fail.
     let _ = write!(text, ", error=\"{error}\"");
@@ -112,6 +123,17 @@ fn www_authenticate(challenge: &Challenge) -> String {
         }
     }
     text
+}
+
+/// The scheme with what is always said of it.
+fn scheme(scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Bearer | Scheme::DpopInstead => "Bearer realm=\"authv2\"".to_owned(),
+        Scheme::Dpop => {
+            let algorithms: Vec<&str> = proof_algorithms().map(Algorithm::as_str).collect();
+            format!("DPoP realm=\"authv2\", algs=\"{}\"", algorithms.join(" "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +154,26 @@ mod tests {
         assert_eq!(challenge(Code::Unauthenticated), "Bearer realm=\"authv2\"");
         assert_eq!(challenge(Code::InvalidToken), "Bearer realm=\"authv2\", error=\"invalid_token\"");
         assert_eq!(challenge(Code::AmbiguousCredentials), "Bearer realm=\"authv2\", error=\"invalid_request\"");
+    }
+
+    #[test]
+    fn a_challenge_names_the_scheme_that_is_wanted() {
+        const DPOP: &str =
+            "DPoP realm=\"authv2\", algs=\"EdDSA ES256 ES384 ES512 RS256 RS384 RS512 PS256 PS384 PS512\"";
+        let challenges = |error: Error| {
+            let headers = response(&error).headers().clone();
+            let lines = headers.get_all(header::WWW_AUTHENTICATE).iter().map(|line| line.to_str().unwrap().to_owned());
+            (lines.collect::<Vec<_>>(), headers.get("dpop-nonce").cloned())
+        };
+        let token = |scheme| Error::new(Code::InvalidToken, "x").with_scheme(scheme);
+        let bearer = "Bearer realm=\"authv2\", error=\"invalid_token\"";
+        assert_eq!(challenges(token(Scheme::Dpop)).0, [format!("{DPOP}, error=\"invalid_token\"")]);
+        assert_eq!(challenges(token(Scheme::DpopInstead)).0, [bearer, DPOP]);
+        let (lines, nonce) = challenges(Error::new(Code::InvalidDpopProof, "x"));
+        assert_eq!((lines, nonce), (vec![format!("{DPOP}, error=\"invalid_dpop_proof\"")], None));
+        let (lines, nonce) = challenges(Error::use_dpop_nonce("n".to_owned()));
+        assert_eq!(lines, [format!("{DPOP}, error=\"use_dpop_nonce\"")]);
+        assert_eq!(nonce.unwrap(), "n");
     }
 
     #[test]

@@ -66,8 +66,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// A component of an `application/x-www-form-urlencoded` query; none if it is no text.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
+/// A component of an `application/x-www-form-urlencoded` query or body; none if it is no text.
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+', '\0']) {
         return Some(Cow::Borrowed(text));
     }

@@ -6,7 +6,7 @@ use super::{
     accounts, analytics, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, members, metadata, organizations, resource_types, roles, service_accounts, sessions,
+    decisions, health, members, metadata, oauth, organizations, resource_types, roles, service_accounts, sessions,
     signing_keys,
 };
 use crate::error::Result;
@@ -89,6 +89,8 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/permissions/check-many", SignedIn, Json, decisions::check_many),
         route!(GET "/auth/analytics/permissions", SignedIn, Nothing, analytics::permissions),
         route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
+        route!(POST "/auth/oauth/token", Public, Form, oauth::token),
+        route!(POST "/auth/oauth/revoke", Public, Form, oauth::revoke),
         route!(GET "/auth/admin/signing-keys", SignedIn, Nothing, signing_keys::list),
         route!(POST "/auth/admin/signing-keys", SignedIn, Json, signing_keys::create),
         route!(POST "/auth/admin/signing-keys/rotate", SignedIn, OptionalJson, signing_keys::rotate),

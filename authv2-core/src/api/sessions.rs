@@ -21,8 +21,8 @@ use crate::{
     (status = 401, description = "`unauthenticated`, `invalid_token`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(call: Call<'_>) -> Result<Reply> {
-    let principal = call.principal()?;
-    let sessions = call.auth.sessions().list(principal.user_id(), principal.session_id()).await?;
+    let live = call.principal()?.signed_in()?;
+    let sessions = call.auth.sessions().list(live.user().id, live.session().id).await?;
     Reply::json(StatusCode::OK, &SessionsResponse { sessions })
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn revoke(call: Call<'_>) -> Result<Reply> {
     let principal = call.principal()?;
     let not_found = || Error::new(Code::NotFound, "there is no such session");
     let id: SessionId = call.parameters.get("id").and_then(|id| id.parse().ok()).ok_or_else(not_found)?;
-    if !call.auth.sessions().revoke(principal.user_id(), id, &call.origin).await? {
+    if !call.auth.sessions().revoke(principal.signed_in()?.user().id, id, &call.origin).await? {
         return Err(not_found());
     }
     Ok(Reply::empty(StatusCode::NO_CONTENT))

@@ -105,6 +105,7 @@ pub(super) struct UserResponse {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenSet {
     access_token: String,
+    /// `Bearer`, or `DPoP` where the session is bound to a key.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds.
@@ -120,6 +121,7 @@ pub(super) struct TokenSet {
 #[derive(Serialize, ToSchema)]
 pub(super) struct AccessToken {
     access_token: String,
+    /// `Bearer`, or `DPoP` where the session is bound to a key.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds.
@@ -149,10 +151,10 @@ impl From<&SignedIn> for SignInResponse {
     fn from(signed_in: &SignedIn) -> Self {
         let (user, session) = (signed_in.user.clone(), signed_in.session.clone());
         match &signed_in.credentials {
-            Credentials::Tokens { access_token, expires_in, refresh_token, refresh_expires_in } => {
+            Credentials::Tokens { token_type, access_token, expires_in, refresh_token, refresh_expires_in } => {
                 Self::Tokens(TokenSet {
                     access_token: access_token.expose().clone(),
-                    token_type: "Bearer",
+                    token_type: token_type.as_str(),
                     expires_in: expires_in.as_secs(),
                     refresh_token: refresh_token.expose().clone(),
                     refresh_expires_in: seconds_up(*refresh_expires_in),
@@ -160,9 +162,9 @@ impl From<&SignedIn> for SignInResponse {
                     user,
                 })
             }
-            Credentials::Access { access_token, expires_in } => Self::Access(AccessToken {
+            Credentials::Access { token_type, access_token, expires_in } => Self::Access(AccessToken {
                 access_token: access_token.expose().clone(),
-                token_type: "Bearer",
+                token_type: token_type.as_str(),
                 expires_in: expires_in.as_secs(),
                 session,
             }),

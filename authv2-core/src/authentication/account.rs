@@ -43,9 +43,9 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<User> {
         if display_name.is_none() {
-            return Ok(principal.user());
+            return Ok(User::from(principal.signed_in()?.user()));
         }
-        match self.0.users.update_profile(principal.user_id(), display_name, None, origin).await? {
+        match self.0.users.update_profile(principal.signed_in()?.user().id, display_name, None, origin).await? {
             Updated::Done(user) => Ok(User::from(&user)),
             Updated::Missing => Err(gone()),
             Updated::Stale => Err(Error::new(Code::VersionConflict, "read it again")),
@@ -65,7 +65,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<()> {
         let user = self.reask(principal, current, "user.password_change_refused", origin).await?;
-        let keep = Some(principal.session_id());
+        let keep = principal.session_id();
         match self.0.users.change_password(&user, new, keep, origin).await? {
             Updated::Done(()) => Ok(()),
             Updated::Missing => Err(gone()),
@@ -80,7 +80,7 @@ impl AuthenticationService {
     /// organization, or an outage.
     pub async fn delete_me(&self, principal: &Principal, password: &str, origin: &Origin) -> Result<()> {
         self.reask(principal, password, "user.deletion_refused", origin).await?;
-        let user = principal.user_id();
+        let user = principal.signed_in()?.user().id;
         let mut tries = Tries::new();
         loop {
             let memberships = self.dispensable(user).await?;
@@ -119,7 +119,7 @@ impl AuthenticationService {
         action: &'static str,
         origin: &Origin,
     ) -> Result<UserRecord> {
-        let user = self.0.store.user(principal.user_id()).await?.ok_or_else(gone)?;
+        let user = self.0.store.user(principal.signed_in()?.user().id).await?.ok_or_else(gone)?;
         // Stored e-mails parse: they did when they came.
         let email_key = Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned());
         let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, || self.now()).await?;

@@ -1,24 +1,61 @@
 //! The one way from a request head to a principal.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
 
 use super::{
     AuthenticationService, RequestHead,
     credentials::{CookieChecks, Credential, Presented},
+    dpop::check_binding,
 };
 use crate::{
     audit::Origin,
-    error::{Challenge, Code, Error, Result},
+    clock::Timestamp,
+    error::{Challenge, Code, Error, Result, Scheme},
     id::UserId,
-    jwt::{AccessClaims, TokenRefusal},
+    jwt::{AccessClaims, TokenRefusal, jkt},
     permission::CatchUpError,
-    principal::{Membership, Principal},
+    principal::{Known, Membership, Principal, Who},
     secret::Secret,
     session::{LiveSession, Watched},
-    store::UserRecord,
+    store::{Proof, UserRecord},
     telemetry,
     tenant::Tenant,
 };
+
+/// An authentication under way, or done already where what it takes was at hand. It holds nothing of the request.
+#[must_use = "nobody is authenticated before this was awaited"]
+pub struct Authenticating(State);
+
+enum State {
+    Done(Option<Result<Option<Principal>>>),
+    UnderWay(BoxFuture<'static, Result<Option<Principal>>>),
+}
+
+impl Future for Authenticating {
+    type Output = Result<Option<Principal>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // A future must not be polled after it was ready.
+            State::Done(outcome) => outcome.take().map_or(Poll::Pending, Poll::Ready),
+            State::UnderWay(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for Authenticating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticating").finish_non_exhaustive()
+    }
+}
 
 /// What a request wants of the session that it presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,32 +71,26 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
-    /// nobody. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
+    /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
     /// settings want that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the
     /// contract has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
-    pub fn authenticate<R: RequestHead + ?Sized>(
-        &self,
-        head: &R,
-    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
-        self.authenticate_for(Purpose::Act, head)
+    pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
+        if let Some(principal) = self.at_hand(head) {
+            telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
+            return Authenticating(State::Done(Some(Ok(Some(principal)))));
+        }
+        self.look_into(head, Purpose::Act)
     }
 
     /// [`authenticate`](Self::authenticate) for calls that end sessions: a session that may do nothing else may end.
-    pub(crate) fn authenticate_to_end<R: RequestHead + ?Sized>(
-        &self,
-        head: &R,
-    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
-        self.authenticate_for(Purpose::End, head)
+    pub(crate) fn authenticate_to_end<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
+        self.look_into(head, Purpose::End)
     }
 
-    fn authenticate_for<R: RequestHead + ?Sized>(
-        &self,
-        purpose: Purpose,
-        head: &R,
-    ) -> impl Future<Output = Result<Option<Principal>>> + Send + use<R> {
-        // Everything of the head is read here: the future holds neither it nor this handle.
+    fn look_into<R: RequestHead + ?Sized>(&self, head: &R, purpose: Purpose) -> Authenticating {
+        // Everything of the head is read here.
         let (service, presented) = (self.clone(), self.presented(head));
-        async move {
+        Authenticating(State::UnderWay(Box::pin(async move {
             let result = match presented {
                 Ok(presented) => service.in_time(Duration::ZERO, service.judge(presented, purpose)).await,
                 Err(error) => Err(error),
@@ -72,7 +103,7 @@ impl AuthenticationService {
             };
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
             result
-        }
+        })))
     }
 
     /// [`authenticate`](Self::authenticate), together with the cookie that did it: to be set anew.
@@ -97,7 +128,11 @@ impl AuthenticationService {
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
-            Credential::Bearer(token) => self.by_token(&token, &origin, purpose).await.map(Some),
+            Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
+            Credential::Dpop { token, proof } => {
+                let judged = self.by_token(&token, Some(proof), &origin, purpose).await;
+                judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
+            }
             Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
         }
     }
@@ -119,28 +154,58 @@ impl AuthenticationService {
         })
     }
 
-    async fn by_token(&self, token: &Secret, origin: &Origin, purpose: Purpose) -> Result<Principal> {
-        let claims = match self.verify(token.expose()).await? {
-            Ok(claims) => claims,
+    async fn by_token(
+        &self,
+        token: &Secret,
+        proof: Option<Proof>,
+        origin: &Origin,
+        purpose: Purpose,
+    ) -> Result<Principal> {
+        let known = self.known(token.expose()).await?;
+        check_binding(known.bound_to().map(jkt).as_deref(), proof.as_ref())?;
+        if let Some(proof) = proof {
+            self.use_proof(proof).await?;
+        }
+        let Who::User(live) = &known.who else { return Ok(Principal::new(known, origin.ip)) };
+        self.0.sessions.used(live, self.now()).await;
+        let Some(watched) = self.watched(Arc::clone(live), origin, purpose).await? else {
+            return Err(invalid_token());
+        };
+        if Arc::ptr_eq(&watched, live) {
+            return Ok(Principal::new(known, origin.ip));
+        }
+        // The look at where it is used from has changed the session: only for this request, the next one reads it.
+        Ok(Principal::new(Arc::new(known.by(watched)), origin.ip))
+    }
+
+    /// What is to be known of the bearer of a token: whether it was issued here, and what it stands for at present.
+    pub(super) async fn find_out(&self, token: &str) -> Result<Known> {
+        // What changes from here on is not in what is read.
+        let since = self.0.feed.since();
+        // What the token says of its issuer only chooses whose keys are tried: none of another one's passes.
+        #[cfg(feature = "issuers")]
+        if let Some(issuer) = self.0.elsewhere.issuers.of(token) {
+            return self.find_out_elsewhere(issuer, token, since).await;
+        }
+        let (claims, until) = match self.verify(token).await? {
+            Ok(verified) => verified,
             Err(refusal) => {
                 telemetry::count(telemetry::TOKEN_REFUSALS, "reason", refusal.as_str());
                 tracing::debug!(reason = refusal.as_str(), "access token refused");
                 return Err(invalid_token());
             }
         };
-        // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
-        if claims.cnf.is_some() {
-            telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "bound_to_a_key");
-            return Err(invalid_token());
-        }
         // A token without a session would speak for a client, and there are none here.
         let Some(session) = claims.sid else { return Err(invalid_token()) };
-        let live = self.0.sessions.live(session).await?;
-        let Some(live) = live.filter(|live| is_of(&claims, live.user())) else {
+        let is_its_own = |live: &Arc<LiveSession>| {
+            // A session's key is the one that it was opened with, whatever a token says.
+            let key = live.session().key_thumbprint.as_deref().map(jkt);
+            is_of(&claims, live.user()) && key.as_deref() == claims.cnf.as_ref().map(|key| key.jkt.as_str())
+        };
+        let Some(live) = self.0.sessions.look_up(session).await?.filter(is_its_own) else {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "session_ended");
             return Err(invalid_token());
         };
-        let Some(live) = self.watched(live, origin, purpose).await? else { return Err(invalid_token()) };
         // A token acts in the tenant that it was issued for, wherever its session has gone since.
         let tenant = claims.org.map(|organization| Tenant { organization, store: claims.store });
         let membership = self.membership(live.user(), tenant).await?;
@@ -149,7 +214,7 @@ impl AuthenticationService {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock)))
+        Ok(Known::of_user(live, membership, Arc::clone(&self.0.clock), Some(claims.token_id()), (until, since)))
     }
 
     /// The session after a look at where it is used from; `None` if that has ended it.
@@ -191,6 +256,7 @@ impl AuthenticationService {
         origin: &Origin,
         purpose: Purpose,
     ) -> Result<Option<Principal>> {
+        let since = self.0.feed.since();
         let Some(live) = self.0.sessions.live_by_cookie(secret.expose()).await? else { return Ok(None) };
         if let Some(csrf) = &checks.csrf {
             let sent = csrf.as_ref().is_some_and(|token| self.0.csrf.matches(live.session().id, token.expose()));
@@ -203,6 +269,7 @@ impl AuthenticationService {
         }
         let Some(live) = self.watched(live, origin, purpose).await? else { return Ok(None) };
         let session = live.session();
+        let expires_at = session.expires_at;
         let tenant = session.organization.map(|organization| Tenant { organization, store: session.store });
         let membership = self.membership(live.user(), tenant).await?;
         if tenant.is_some() && membership.is_none() {
@@ -218,18 +285,25 @@ impl AuthenticationService {
                 return Err(Error::new(Code::WrongOrganization, "the session is not in that organization"));
             }
         }
-        Ok(Some(Principal::new(live, membership, origin.ip, Arc::clone(&self.0.clock))))
+        let term = (expires_at, since);
+        let known = Known::of_user(live, membership, Arc::clone(&self.0.clock), None, term);
+        Ok(Some(Principal::new(Arc::new(known), origin.ip)))
     }
 
-    /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one.
-    async fn verify(&self, token: &str) -> Result<Result<AccessClaims, TokenRefusal>> {
+    /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one. With
+    /// its claims comes until when its own time and its key's let it be good.
+    pub(super) async fn verify(&self, token: &str) -> Result<Result<(AccessClaims, Timestamp), TokenRefusal>> {
         self.current_keys().await?;
         let now = self.now();
-        match self.0.jwt.verify(token, now) {
-            Err(TokenRefusal::UnknownKeyId) => match self.0.jwt.key_made_at(token) {
-                Some(made_at) if self.look_for_key(made_at).await? => Ok(self.0.jwt.verify(token, now)),
-                _ => Ok(Err(TokenRefusal::UnknownKeyId)),
-            },
+        let mut verdict = self.0.jwt.verify_until(token, now);
+        if matches!(verdict, Err(TokenRefusal::UnknownKeyId))
+            && let Some(made_at) = self.0.jwt.key_made_at(token)
+            && self.look_for_key(made_at).await?
+        {
+            verdict = self.0.jwt.verify_until(token, now);
+        }
+        match verdict {
+            Ok((claims, _)) if self.is_token_revoked(claims.token_id()).await? => Ok(Err(TokenRefusal::Revoked)),
             verdict => Ok(verdict),
         }
     }
@@ -240,6 +314,6 @@ fn is_of(claims: &AccessClaims, user: &UserRecord) -> bool {
     claims.sub.parse::<UserId>().is_ok_and(|subject| subject == user.id)
 }
 
-fn invalid_token() -> Error {
+pub(super) fn invalid_token() -> Error {
     Error::new(Code::InvalidToken, "the token is malformed, expired, revoked or not from here")
 }

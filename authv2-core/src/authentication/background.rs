@@ -8,6 +8,7 @@ use std::{
 use super::{Inner, signing_keys};
 use crate::{
     clock::Clock,
+    jwt::KEEP_EXPIRED,
     store::{KEEP_DEAD_SESSIONS, PurgeBefore, SharedStore, StoreError},
 };
 
@@ -19,9 +20,13 @@ const PURGE: Duration = Duration::from_secs(600);
 /// Counters and changes older than this mean nothing to anybody anymore.
 const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
 const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
+/// How long a token that holds no longer keeps what it knew in memory, at most.
+const SWEEP_TOKENS: Duration = Duration::from_secs(5);
 /// How often the live sessions are counted, and how long those numbers are kept.
 const COUNT_SESSIONS: Duration = Duration::from_secs(60);
 const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a used proof is remembered after it has become too old: nodes need not agree on the time to the second.
+const KEEP_PROOFS: Duration = Duration::from_secs(60);
 
 pub(super) fn start(inner: &Arc<Inner>) {
     repeat(inner, WRITE_BEHIND, "write behind", |inner| async move {
@@ -29,6 +34,10 @@ pub(super) fn start(inner: &Arc<Inner>) {
             crate::session::SessionError::Store(error) => error,
             _ => StoreError::unavailable("the last uses of sessions were not written"),
         })
+    });
+    repeat(inner, SWEEP_TOKENS, "sweep tokens", |inner| async move {
+        inner.sweep_tokens();
+        Ok(())
     });
     repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });
     repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
@@ -46,7 +55,10 @@ pub(super) fn start(inner: &Arc<Inner>) {
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
             samples: now - KEEP_SAMPLES,
+            tokens: now - KEEP_EXPIRED,
+            proofs: now - KEEP_PROOFS,
         };
+        inner.revoked.forget_expired(before.tokens);
         while inner.store.purge(before).await? > 0 {}
         Ok(())
     });

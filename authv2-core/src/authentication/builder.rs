@@ -6,17 +6,20 @@ use super::{
     AuthenticationService, Inner, ResourceDirectory, background,
     cookies::CookieStyle,
     csrf::CsrfTokens,
+    dpop::Proofs,
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
+    revocation::read_revoked,
     throttle::Throttle,
+    tokens::Tokens,
 };
 use crate::{
     changes::{Feed, Follower},
     clock::{Clock, SystemClock},
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
-    jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, Signer},
+    jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
     master_key::MasterKeyError,
     organization::OrganizationService,
     permission::PermissionService,
@@ -87,6 +90,10 @@ pub enum StartError {
     /// The hash pool did not start.
     #[error(transparent)]
     HashPool(#[from] pool::StartError),
+    /// The issuers elsewhere could not be set up.
+    #[cfg(feature = "issuers")]
+    #[error(transparent)]
+    Issuers(#[from] crate::issuer::IssuerError),
     /// The first administrator could not be made.
     #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
@@ -191,6 +198,9 @@ impl Builder {
         let jwt = JwtService::new(issuer.as_str(), audience.as_str(), &keys, Arc::clone(&master))?
             .with_leeway(config.tokens.leeway)
             .with_signers(signers);
+        let revoked = Arc::new(RevokedTokens::new());
+        feed.listen(Arc::clone(&revoked) as _);
+        read_revoked(&store, &revoked, clock.now()).await?;
         let users = user_service(&config, Arc::clone(&store), Arc::clone(&clock))?;
         foundation::admin(&config, &users).await?;
         let sessions = SessionService::new(
@@ -211,6 +221,14 @@ impl Builder {
             &master.derive("consistency tokens"),
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
+        #[cfg(feature = "issuers")]
+        let elsewhere = {
+            if config.issuers.iter().any(|elsewhere| elsewhere.issuer == issuer) {
+                return Err(crate::issuer::IssuerError::Own.into());
+            }
+            super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
+        };
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -226,11 +244,16 @@ impl Builder {
             organizations,
             permissions,
             keys: watch,
+            tokens: Tokens::new(config.tokens.cache_bytes),
+            revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
+            proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
             directory,
+            #[cfg(feature = "issuers")]
+            elsewhere,
         });
         background::start(&inner);
         following::start(&inner, follower);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, header};
 
-use super::{AuthenticationService, csrf};
+use super::{AuthenticationService, TokenType, csrf};
 use crate::{
     audit::Origin,
     client::client_ip,
@@ -12,10 +12,13 @@ use crate::{
     error::{Code, Error, Result},
     id::RequestUuid,
     secret::Secret,
+    store::Proof,
 };
 
 /// The header that carries an API key.
 const API_KEY: &str = "x-api-key";
+/// What the client says it is.
+const USER_AGENT: &str = "user-agent";
 /// The header that names the request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The header in which a cookie client says which tenant it believes to be in.
@@ -28,6 +31,9 @@ pub(crate) const REVISION: &str = "x-authv2-revision";
 pub trait RequestHead {
     /// The method, as on the wire.
     fn method(&self) -> &str;
+
+    /// The path of its target, as on the wire and without a query; `/` for an empty one.
+    fn path(&self) -> &str;
 
     /// The values of a header (its name in lower case), in order.
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
@@ -70,6 +76,10 @@ impl RequestHead for http::request::Parts {
         self.method.as_str()
     }
 
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers.get_all(name).iter().map(header::HeaderValue::as_bytes)
     }
@@ -82,6 +92,10 @@ impl RequestHead for http::request::Parts {
 impl<B> RequestHead for http::Request<B> {
     fn method(&self) -> &str {
         self.method().as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.uri().path()
     }
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
@@ -110,6 +124,8 @@ pub(super) enum Credential {
     Missing,
     /// `Authorization: Bearer`.
     Bearer(Secret),
+    /// `Authorization: DPoP`, with the proof that came with it, which is good for this request and not yet used up.
+    Dpop { token: Secret, proof: Proof },
     /// An explicit credential of a form that this deployment does not take.
     Unacceptable,
     /// The session cookie, with what a forged request could not have sent.
@@ -128,18 +144,15 @@ pub(super) struct CookieChecks {
 impl AuthenticationService {
     /// Where a request came from, as sessions and audit entries remember it.
     pub fn origin<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
-        let text = |name| {
-            let value: Option<&[u8]> = head.header_values(name).next();
-            value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        };
+        let agent: Option<&[u8]> = head.header_values(USER_AGENT).next();
         Origin {
             ip: self.client_ip(head),
-            user_agent: text("user-agent"),
+            user_agent: agent.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
         }
     }
 
-    fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
+    pub(super) fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
         let proxy = &self.0.config.proxy;
         client_ip(head.peer(), head.header_values(proxy.header.as_str()), &proxy.trusted)
     }
@@ -147,7 +160,8 @@ impl AuthenticationService {
     /// Reads what a request presents.
     ///
     /// # Errors
-    /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin.
+    /// [`Code::AmbiguousCredentials`] for two explicit ones, [`Code::CsrfFailed`] for a cookie with a foreign origin,
+    /// [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for a token with a proof that is no good.
     pub(super) fn presented<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Presented> {
         let revision: Option<&[u8]> = head.header_values(REVISION).next();
         Ok(Presented {
@@ -163,7 +177,14 @@ impl AuthenticationService {
         let explicit = (authorizations.next(), authorizations.next(), keys.next(), keys.next());
         match explicit {
             (None, _, None, _) => self.cookie_credential(head),
-            (Some(authorization), None, None, _) => Ok(bearer(authorization)),
+            (Some(authorization), None, None, _) => match token(authorization) {
+                Some((TokenType::Bearer, token)) => Ok(Credential::Bearer(Secret::from(token))),
+                Some((TokenType::Dpop, token)) => {
+                    let proof = self.proof_with(head, token)?;
+                    Ok(Credential::Dpop { token: Secret::from(token), proof })
+                }
+                None => Ok(Credential::Unacceptable),
+            },
             (None, _, Some(_), None) => Ok(Credential::Unacceptable),
             _ => Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
         }
@@ -225,14 +246,34 @@ fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
     says("upgrade", "websocket") || says("accept", "text/event-stream")
 }
 
-fn bearer(value: &[u8]) -> Credential {
-    let token = std::str::from_utf8(value).ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        let token = token.trim_matches(' ');
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains([' ', ',']))
-            .then(|| Secret::from(token))
-    });
-    token.map_or(Credential::Unacceptable, Credential::Bearer)
+/// The token of an `Authorization` header, and the scheme that it came under.
+fn token(value: &[u8]) -> Option<(TokenType, &str)> {
+    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    let kind =
+        [TokenType::Bearer, TokenType::Dpop].into_iter().find(|kind| scheme.eq_ignore_ascii_case(kind.as_str()))?;
+    (!token.is_empty() && !token.contains([' ', ','])).then_some((kind, token))
+}
+
+/// What the client says it is, where that is text.
+#[inline]
+pub(super) fn user_agent<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
+    let agent: &[u8] = head.header_values(USER_AGENT).next()?;
+    std::str::from_utf8(agent).ok()
+}
+
+/// The token of a request that presents it as a bearer, nothing else besides, and asks for no revision.
+#[inline]
+pub(super) fn mere_bearer<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
+    let mut authorizations = head.header_values("authorization");
+    let authorization: &[u8] = authorizations.next()?;
+    let is_mere = authorizations.next().is_none()
+        && head.header_values(API_KEY).next().is_none()
+        && head.header_values(REVISION).next().is_none();
+    match token(authorization) {
+        Some((TokenType::Bearer, token)) if is_mere => Some(token),
+        _ => None,
+    }
 }
 
 /// The value of a cookie. The first one counts: it is the one set with the longest path.
@@ -264,10 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_bearer_token_and_refuses_everything_else() {
-        assert!(matches!(bearer(b"bEaReR abc"), Credential::Bearer(token) if token.expose() == "abc"));
-        for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"\xff"] {
-            assert!(matches!(bearer(wrong), Credential::Unacceptable), "{wrong:?}");
+    fn reads_a_token_of_either_scheme_and_refuses_everything_else() {
+        assert!(matches!(token(b"bEaReR abc"), Some((TokenType::Bearer, "abc"))));
+        assert!(matches!(token(b"dpop  abc "), Some((TokenType::Dpop, "abc"))));
+        for wrong in
+            [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearer a b", b"Bearer a,b", b"DPoP ", b"DPoPabc", b"\xff"]
+        {
+            assert!(token(wrong).is_none(), "{wrong:?}");
         }
     }
 

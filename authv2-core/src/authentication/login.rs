@@ -2,26 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AuthenticationService, tenant::not_a_member};
+use super::{AuthenticationService, TokenType, dpop::refused, tenant::not_a_member};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
-    id::SessionId,
-    jwt::{AccessClaims, Audience},
+    id::{SessionId, TokenId},
+    jwt::{AccessClaims, Audience, Confirmation, ProofRefusal, jkt},
     principal::Principal,
-    secret::{Secret, random_bytes},
+    secret::Secret,
     session::{
         LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
     },
-    store::{SessionRecord, Transport, UserRecord, UserStatus},
+    store::{Proof, SessionRecord, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User, email::Email},
 };
 
 /// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
-const FIRST_PARTY_CLIENT: &str = "authv2";
+pub(crate) const FIRST_PARTY_CLIENT: &str = "authv2";
 
 /// A sign-in as asked for.
 #[derive(Debug, Clone)]
@@ -36,6 +36,9 @@ pub struct Login {
     pub store: Option<String>,
     /// How the session's secret is to travel.
     pub transport: Transport,
+    /// The proof of the key that the session's tokens are to be bound to, from [`AuthenticationService::proof`]. A cookie
+    /// session is bound to none.
+    pub proof: Option<Proof>,
 }
 
 /// A session with what its client needs to use it.
@@ -54,6 +57,8 @@ pub struct SignedIn {
 pub enum Credentials {
     /// For clients that hold tokens.
     Tokens {
+        /// How the access token is to be presented.
+        token_type: TokenType,
         /// The access token.
         access_token: Secret,
         /// Its life.
@@ -65,6 +70,8 @@ pub enum Credentials {
     },
     /// For clients that hold tokens and keep the refresh token they have.
     Access {
+        /// How the access token is to be presented.
+        token_type: TokenType,
         /// The access token.
         access_token: Secret,
         /// Its life.
@@ -87,8 +94,9 @@ impl AuthenticationService {
     /// Unknown e-mail, wrong password and disabled account give the same answer after the same work.
     ///
     /// # Errors
-    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::TooManySessions`], or
-    /// an outage (a full hash pool is one).
+    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::TooManySessions`],
+    /// [`Code::InvalidDpopProof`] for a proof that was used before, or that is missing where the settings want one,
+    /// [`Code::MalformedRequest`] for one with a cookie, or an outage (a full hash pool is one).
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
         let result = self.try_login(login, origin).await;
         let outcome = match &result {
@@ -100,6 +108,13 @@ impl AuthenticationService {
     }
 
     async fn try_login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
+        match (login.transport, login.proof) {
+            (Transport::Cookie, Some(_)) => {
+                return Err(Error::new(Code::MalformedRequest, "a cookie is bound to no key: send no `DPoP` with it"));
+            }
+            (Transport::Bearer, None) if self.0.config.dpop.required => return Err(refused(ProofRefusal::Missing)),
+            _ => {}
+        }
         // What is no e-mail is an unknown one, and is treated like any other.
         let email_key = Email::parse(&login.email)
             .map_or_else(|_| login.email.chars().take(254).collect(), |email| email.key().to_owned());
@@ -137,6 +152,7 @@ impl AuthenticationService {
             rehashed,
             network: network.map(|network| network.to_string()),
             clear: attempt.clear,
+            proof: login.proof,
         };
         let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
             // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
@@ -185,16 +201,19 @@ impl AuthenticationService {
         Ok(SignedIn { user: User::from(&user), session: Session::of(&session, true), credentials })
     }
 
-    /// Uses a refresh token up, for a new token set.
+    /// Uses a refresh token up, for a new token set, and with it the proof that came with it, if one did: the token of a
+    /// session that is bound to a key is good with a proof of that key only.
     ///
     /// # Errors
-    /// [`Code::InvalidRefreshToken`], [`Code::RefreshTokenReused`] (the session is then over), or an outage.
-    pub async fn refresh(&self, refresh_token: &str, origin: &Origin) -> Result<SignedIn> {
-        let result = self.0.sessions.refresh(refresh_token, origin).await;
+    /// [`Code::InvalidRefreshToken`], with a proof of another key too; [`Code::RefreshTokenReused`] (the session is then
+    /// over); [`Code::InvalidDpopProof`] for a proof that is missing or was used before; or an outage.
+    pub async fn refresh(&self, refresh_token: &str, proof: Option<Proof>, origin: &Origin) -> Result<SignedIn> {
+        let result = self.0.sessions.refresh(refresh_token, proof, origin).await;
         let outcome = match &result {
             Ok(_) => "success",
             Err(RefreshError::Invalid) => "invalid",
             Err(RefreshError::Reused) => "reused",
+            Err(RefreshError::Unproven | RefreshError::ProofUsed) => "unproven",
             Err(_) => "unavailable",
         };
         telemetry::count(telemetry::REFRESHES, "outcome", outcome);
@@ -214,13 +233,17 @@ impl AuthenticationService {
     }
 
     /// Gives the cookies of a cookie session anew, with the life that the session has now.
-    #[must_use]
-    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> SignedIn {
-        SignedIn {
-            user: principal.user(),
-            session: principal.session(),
-            credentials: self.cookie(&principal.session_record(), secret),
-        }
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`] without a session.
+    pub(crate) fn renew_cookie(&self, principal: &Principal, secret: Secret) -> Result<SignedIn> {
+        let live = principal.signed_in()?;
+        let session = live.record();
+        Ok(SignedIn {
+            user: User::from(live.user()),
+            session: Session::of(&session, true),
+            credentials: self.cookie(&session, secret),
+        })
     }
 
     /// The double-submit token of a cookie session.
@@ -234,7 +257,8 @@ impl AuthenticationService {
     /// # Errors
     /// An outage. A session that has ended meanwhile is as good.
     pub async fn logout(&self, principal: &Principal, origin: &Origin) -> Result<()> {
-        self.0.sessions.revoke(principal.user_id(), principal.session_id(), origin).await?;
+        let live = principal.signed_in()?;
+        self.0.sessions.revoke(live.user().id, live.session().id, origin).await?;
         Ok(())
     }
 
@@ -253,14 +277,16 @@ impl AuthenticationService {
     /// # Errors
     /// An outage.
     pub async fn logout_all(&self, principal: &Principal, except_current: bool, origin: &Origin) -> Result<u64> {
-        let keep = except_current.then(|| principal.session_id());
-        Ok(self.0.sessions.revoke_all(principal.user_id(), keep, origin).await?)
+        let live = principal.signed_in()?;
+        let keep = except_current.then(|| live.session().id);
+        Ok(self.0.sessions.revoke_all(live.user().id, keep, origin).await?)
     }
 
     async fn tokens(&self, session: &SessionRecord, refresh_token: Secret) -> Result<Credentials> {
         let (access_token, expires_in) = self.access_token(session).await?;
         let refresh_expires_in = session.ends_at().since(self.now());
-        Ok(Credentials::Tokens { access_token, expires_in, refresh_token, refresh_expires_in })
+        let token_type = TokenType::of(session);
+        Ok(Credentials::Tokens { token_type, access_token, expires_in, refresh_token, refresh_expires_in })
     }
 
     pub(super) async fn access_token(&self, session: &SessionRecord) -> Result<(Secret, Duration)> {
@@ -275,7 +301,7 @@ impl AuthenticationService {
             sub: session.user_id.to_string(),
             exp: now + expires_in,
             iat: now,
-            jti: jti()?,
+            jti: TokenId::new().to_string(),
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             sid: Some(session.id),
             org: session.organization,
@@ -284,7 +310,7 @@ impl AuthenticationService {
             acr: Some(session.acr.clone()),
             auth_time: Some(session.auth_time),
             scope: None,
-            cnf: None,
+            cnf: session.key_thumbprint.as_deref().map(|key| Confirmation { jkt: jkt(key) }),
         };
         Ok((Secret::new(self.0.jwt.mint(&claims, now).await?), expires_in))
     }
@@ -293,9 +319,4 @@ impl AuthenticationService {
         let now: Timestamp = self.now();
         Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
     }
-}
-
-/// A token's own name: 128 random bits.
-fn jti() -> Result<String> {
-    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
 }

@@ -226,7 +226,7 @@ impl AuthenticationService {
             }
             return Ok(NewMember { id: MemberId::new(), user: None, name: Some(name), roles: Vec::new() });
         }
-        let caller = standing.principal.user_id().to_string();
+        let caller = standing.user.to_string();
         let attempt = self.0.throttle.admit_lookup(&self.0.store, &caller, || self.now()).await?;
         let user = match candidate {
             Candidate::Email(email) => self.0.store.user_by_email(email.key()).await?,

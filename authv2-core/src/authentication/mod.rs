@@ -14,6 +14,9 @@ mod credentials;
 mod csrf;
 mod deadline;
 mod directory;
+mod dpop;
+#[cfg(feature = "issuers")]
+mod external;
 mod following;
 mod foundation;
 mod keys;
@@ -21,37 +24,43 @@ mod login;
 mod members;
 mod organizations;
 mod requirement;
+mod revocation;
 mod roles;
 mod signing_keys;
 mod tenancy;
 mod tenant;
 mod throttle;
+mod tokens;
 
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
+    authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
+    dpop::TokenType,
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    dpop::DPOP_NONCE,
+    login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
     signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, keys::KeyWatch, throttle::Throttle};
+use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
-    jwt::{JwtService, KeyRing},
+    jwt::{JwtService, KeyRing, RevokedTokens},
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -79,10 +88,15 @@ struct Inner {
     organizations: OrganizationService,
     permissions: PermissionService,
     keys: KeyWatch,
+    tokens: Tokens,
+    revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,
+    proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,
+    #[cfg(feature = "issuers")]
+    elsewhere: external::Elsewhere,
 }
 
 impl AuthenticationService {

@@ -28,7 +28,7 @@ impl AuthenticationService {
         let [owner_role, ..] = &roles;
         debug_assert_eq!(owner_role.name, OWNER, "the owner comes first");
         let new = roles.iter().map(new_role).collect::<Result<_>>()?;
-        let owner = principal.user_id();
+        let owner = principal.signed_in()?.user().id;
         match self.0.organizations.found(slug, name, new, owner, owner_role.id, origin).await? {
             Named::New(organization) => Ok(Organization::from(&organization)),
             Named::SlugTaken => Err(slug_taken()),
@@ -44,7 +44,7 @@ impl AuthenticationService {
     pub(crate) async fn organizations_of(&self, principal: &Principal) -> Result<Vec<Organization>> {
         let home = principal.tenant().filter(|tenant| tenant.store.is_some());
         let visible = |record: &&OrganizationRecord| home.is_none_or(|tenant| tenant.organization == record.id);
-        let records = self.0.organizations.of_user(principal.user_id()).await?;
+        let records = self.0.organizations.of_user(principal.signed_in()?.user().id).await?;
         Ok(records.iter().filter(visible).map(Organization::from).collect())
     }
 

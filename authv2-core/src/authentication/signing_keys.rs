@@ -62,7 +62,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<KeyStatus> {
         self.require_key_keeper(principal)?;
-        let actor = Actor::User(principal.user_id());
+        let actor = Actor::User(principal.signed_in()?.user().id);
         let (added, field) = match new {
             NewSigningKey::Made(algorithm) => (self.0.ring.create(algorithm, actor, origin).await, "alg"),
             NewSigningKey::Brought(key, field) => (self.0.ring.import(&key, actor, origin).await, field),
@@ -87,7 +87,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<KeyStatus> {
         self.require_key_keeper(principal)?;
-        Ok(self.0.ring.rotate(asked, Actor::User(principal.user_id()), origin).await?)
+        Ok(self.0.ring.rotate(asked, Actor::User(principal.signed_in()?.user().id), origin).await?)
     }
 
     /// Refuses a signing key from now on, everywhere; the key.
@@ -101,7 +101,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<KeyStatus> {
         self.require_key_keeper(principal)?;
-        Ok(self.0.ring.revoke(kid, Actor::User(principal.user_id()), origin).await?)
+        Ok(self.0.ring.revoke(kid, Actor::User(principal.signed_in()?.user().id), origin).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use super::AuthenticationService;
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     error::{Code, Error, Result},
-    id::{MemberId, OrgId, StoreId},
+    id::{MemberId, OrgId, StoreId, UserId},
     permission::{Access, Author, CatchUpError, Decision, Model, OWNER, Permission, Question, Refusal},
     principal::{Principal, refuse},
     secret::random_bytes,
@@ -21,6 +21,7 @@ const TRIES: u32 = 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
     pub(crate) principal: Principal,
+    pub(crate) user: UserId,
     pub(crate) organization: OrganizationRecord,
     pub(crate) access: Access,
     /// The store that the caller's credential is bound to: it acts nowhere else.
@@ -62,12 +63,12 @@ impl Standing {
 
     /// The caller as a member.
     pub(crate) fn member(&self) -> MemberId {
-        self.access.member()
+        self.user.into()
     }
 
     /// The caller as the audit trail has it.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::User(self.principal.user_id())
+        Actor::User(self.user)
     }
 
     /// An act of the caller in the organization.
@@ -105,6 +106,7 @@ impl AuthenticationService {
     /// # Errors
     /// [`Code::NotFound`] unless the caller belongs to it, the same for what does not exist; or an outage.
     pub(crate) async fn standing(&self, principal: &Principal, organization: &str) -> Result<Standing> {
+        let user = principal.signed_in()?.user().id;
         let name = OrganizationName::parse(organization).ok_or_else(no_organization)?;
         let organization = self.0.store.organization(&name).await?.ok_or_else(no_organization)?;
         let bound_to = match principal.tenant() {
@@ -112,9 +114,9 @@ impl AuthenticationService {
             Some(Tenant { store: Some(_), .. }) => return Err(no_organization()),
             _ => None,
         };
-        let access = self.0.permissions.access(organization.id, principal.user_id().into()).await?;
+        let access = self.0.permissions.access(organization.id, user.into()).await?;
         let access = access.ok_or_else(no_organization)?;
-        Ok(Standing { principal: principal.clone(), organization, access, bound_to })
+        Ok(Standing { principal: principal.clone(), user, organization, access, bound_to })
     }
 
     /// Reads anew, from the store, what a change of rights is judged on.

@@ -1,6 +1,6 @@
 //! The tenant of a session: chosen at sign-in, changed by a switch.
 
-use super::{AuthenticationService, Credentials, SignedIn};
+use super::{AuthenticationService, Credentials, SignedIn, TokenType};
 use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error, Result},
@@ -47,7 +47,8 @@ impl AuthenticationService {
             return Ok(Whereabouts::default());
         };
         let book = self.0.store.role_book(organization).await?;
-        let member = self.0.store.member(organization, access.member()).await?;
+        let Some(member) = access.member() else { return Ok(Whereabouts::default()) };
+        let member = self.0.store.member(organization, member).await?;
         // One of them has gone since the request was authenticated.
         let (Some(book), Some(member)) = (book, member) else { return Ok(Whereabouts::default()) };
         let store_record = book.stores.iter().find(|record| Some(record.id) == store).map(Store::from);
@@ -97,12 +98,12 @@ impl AuthenticationService {
         cookie: Option<Secret>,
         origin: &Origin,
     ) -> Result<SignedIn> {
-        let user = principal.user_id();
+        let live = principal.signed_in()?;
+        let (user, session) = (live.user().id, live.session().id);
         let Some(tenant) = self.tenant_of(user, organization, store).await? else { return Err(not_a_member()) };
-        let act = Act::new("session.switched", Actor::User(user), self.now(), origin)
-            .within(tenant.organization)
-            .on(principal.session_id());
-        let Some(session) = self.0.store.enter(user, principal.session_id(), tenant, act).await? else {
+        let act =
+            Act::new("session.switched", Actor::User(user), self.now(), origin).within(tenant.organization).on(session);
+        let Some(session) = self.0.store.enter(user, session, tenant, act).await? else {
             // It was a member a moment ago, or the session was live.
             return Err(not_a_member());
         };
@@ -110,10 +111,10 @@ impl AuthenticationService {
             (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
             _ => {
                 let (access_token, expires_in) = self.access_token(&session).await?;
-                Credentials::Access { access_token, expires_in }
+                Credentials::Access { token_type: TokenType::of(&session), access_token, expires_in }
             }
         };
-        Ok(SignedIn { user: User::from(principal.user_record()), session: Session::of(&session, true), credentials })
+        Ok(SignedIn { user: User::from(live.user()), session: Session::of(&session, true), credentials })
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod follower;
 mod freshness;
+mod marks;
 mod recent;
 
 use std::{
@@ -21,9 +22,16 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::{follower::Follower, recent::Subject};
-use self::{freshness::Freshness, recent::Recent};
-use crate::id::{MemberId, OrgId, SessionId, UserId};
+pub(crate) use self::{
+    follower::Follower,
+    marks::{Mark, Since},
+    recent::Subject,
+};
+use self::{freshness::Freshness, marks::Marks, recent::Recent};
+use crate::{
+    clock::Timestamp,
+    id::{MemberId, OrgId, SessionId, TokenId, UserId},
+};
 
 /// How many changes a slow subscriber may fall behind before it is told to start over.
 const SUBSCRIBER_BUFFER: usize = 1024;
@@ -45,6 +53,13 @@ pub enum Change {
         organization: Option<OrgId>,
         /// The least generation that lives there from then on.
         generation: i64,
+    },
+    /// One access token was revoked, its session or not.
+    TokenRevoked {
+        /// Which.
+        token: TokenId,
+        /// When it would have expired: from then on nobody needs to know.
+        expires_at: Timestamp,
     },
     /// A session's row changed otherwise: it acts in another tenant, or looks riskier. Of sessions in an organization
     /// that was removed, the organization's own change tells.
@@ -104,6 +119,7 @@ struct Inner {
     subscribers: broadcast::Sender<Change>,
     freshness: Freshness,
     recent: Recent,
+    marks: Marks,
     /// This node has committed something that others have yet to hear of.
     published: Notify,
 }
@@ -137,6 +153,7 @@ impl Feed {
             subscribers,
             freshness: Freshness::new(max_staleness),
             recent: Recent::default(),
+            marks: Marks::new(),
             published: Notify::new(),
         }))
     }
@@ -180,6 +197,8 @@ impl Feed {
                     tracing::error!("a listener of the change feed panicked");
                 }
             }
+            // After every listener: whoever reads from their memory now reads what knows the change.
+            self.0.marks.note(change);
             // An error means that nobody subscribes at the moment.
             let _ = self.0.subscribers.send(*change);
         }
@@ -190,7 +209,13 @@ impl Feed {
     #[inline]
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.0.freshness.is_stale(Instant::now())
+        self.is_stale_at(Instant::now())
+    }
+
+    /// [`is_stale`](Self::is_stale), for one who has asked what time it is already.
+    #[inline]
+    pub(crate) fn is_stale_at(&self, now: Instant) -> bool {
+        self.0.freshness.is_stale(now)
     }
 
     /// How far the following of the table has come.
@@ -198,6 +223,17 @@ impl Feed {
     pub fn health(&self) -> FeedHealth {
         let now = Instant::now();
         FeedHealth { lag: self.0.freshness.lag(now), is_stale: self.0.freshness.is_stale(now) }
+    }
+
+    /// To be asked before a reading begins whose outcome is kept.
+    pub(crate) fn since(&self) -> Since {
+        self.0.marks.now()
+    }
+
+    /// Whether none of these has changed since. What was read from memory that listens to this feed is right then.
+    #[inline]
+    pub(crate) fn unchanged(&self, marks: &[Mark], since: Since) -> bool {
+        self.0.marks.unchanged(marks, since)
     }
 
     /// Whether a change of `subject` was heard of within the life of an entry of the shared cache: such an entry may be

@@ -49,7 +49,10 @@ impl Recent {
             Change::UserChanged { user } => Subject::User(user),
             Change::MemberChanged { organization, member, .. } => Subject::Member(organization, member),
             // What these concern is not shared, or is known by its generation.
-            Change::SigningKeysChanged | Change::OrganizationChanged { .. } | Change::SessionsRevoked { .. } => return,
+            Change::SigningKeysChanged
+            | Change::TokenRevoked { .. }
+            | Change::OrganizationChanged { .. }
+            | Change::SessionsRevoked { .. } => return,
             Change::Everything => {
                 self.0.write().unwrap_or_else(PoisonError::into_inner).everything = Some(now + REMEMBERED);
                 return;

@@ -17,8 +17,12 @@
 //! ```
 
 mod changes;
+mod claim;
 mod cookies;
+mod dpop;
+mod entry;
 mod identity;
+mod issuers;
 mod origin;
 mod password;
 mod permissions;
@@ -51,8 +55,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     changes::ChangeConfig,
+    claim::{ClaimPath, RequiredClaim},
     cookies::CookieConfig,
+    dpop::{DpopConfig, Nonces},
     identity::BootstrapAdmin,
+    issuers::{IssuerConfig, NO_TYPE},
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -120,6 +127,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Access tokens and signing keys.
     pub tokens: TokenConfig,
+    /// Proofs of possession, for tokens that are bound to a key.
+    pub dpop: DpopConfig,
     /// Sessions and refresh tokens.
     pub session: SessionConfig,
     /// Password hashing and strength.
@@ -136,6 +145,8 @@ pub struct Config {
     pub cookies: CookieConfig,
     /// The proxies in front.
     pub proxy: ProxyConfig,
+    /// The issuers elsewhere whose access tokens are taken; none by default.
+    pub issuers: Vec<IssuerConfig>,
     /// Names of settings that are set but have no effect in this version; a caller warns of each.
     pub unused: Vec<&'static str>,
 }
@@ -155,6 +166,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             redis: RedisConfig::default(),
             tokens: TokenConfig::default(),
+            dpop: DpopConfig::default(),
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
@@ -163,6 +175,7 @@ impl Default for Config {
             permissions: PermissionConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
+            issuers: Vec::new(),
             unused: Vec::new(),
         }
     }
@@ -227,6 +240,7 @@ impl Config {
         self.check_identity(&mut problems);
         self.store.check(self.profile, &mut problems);
         self.redis.check(&mut problems);
+        self.dpop.check(&mut problems);
         self.tokens.check(&mut problems);
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
@@ -234,6 +248,7 @@ impl Config {
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
+        issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
         limits.and(problems)
     }
 
@@ -265,6 +280,7 @@ impl Config {
         self.store.walk(visitor);
         self.redis.walk(visitor);
         self.tokens.walk(visitor);
+        self.dpop.walk(visitor);
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);
@@ -273,6 +289,7 @@ impl Config {
         self.permissions.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
+        visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);
         unused::walk(&mut self.unused, visitor);
     }
 }

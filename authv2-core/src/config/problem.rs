@@ -59,6 +59,12 @@ pub enum Problem {
     /// The value needs a part of the crate that was not compiled in.
     #[error("needs the crate feature `{0}`, which is not compiled in")]
     NeedsFeature(&'static str),
+    /// Settings inside it have problems of their own, by the way to them.
+    #[error("{}", ConfigErrors(inner.clone()))]
+    Inside {
+        /// What is wrong, by the setting's name inside this one.
+        inner: Vec<ConfigProblem>,
+    },
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(io::ErrorKind),
@@ -143,7 +149,20 @@ pub(super) struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
     pub(super) fn report(&mut self, setting: impl Into<String>, problem: Problem) {
-        self.0.push(ConfigProblem::new(setting, problem));
+        let setting = setting.into();
+        match problem {
+            Problem::Inside { inner } => {
+                for ConfigProblem { setting: name, problem } in inner {
+                    self.report(format!("{setting}.{name}"), problem);
+                }
+            }
+            problem => self.0.push(ConfigProblem::new(setting, problem)),
+        }
+    }
+
+    /// What was found, as the problem of the one setting that all of it is inside of.
+    pub(super) fn into_inside(self) -> Option<Problem> {
+        (!self.0.is_empty()).then_some(Problem::Inside { inner: self.0 })
     }
 
     pub(super) fn concern(&self, setting: &str) -> bool {

@@ -154,6 +154,6 @@ fn leftovers(table: &toml::Table, within: &str, sections: &BTreeSet<&'static str
 }
 
 /// Text from outside, such that it stays on its line.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.escape_debug().to_string()
 }

@@ -1,6 +1,6 @@
 //! The JSON Schema of the settings file, made from the same declarations that are read.
 
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
@@ -15,18 +15,27 @@ use super::{
 /// The defaults shown are those of [`Config::default`], the production profile.
 #[must_use]
 pub fn schema() -> Json {
-    let mut visitor = SchemaVisitor {
-        generator: SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator(),
-        properties: Map::new(),
-    };
-    Config::default().walk(&mut visitor);
-    let mut schema = object(visitor.properties);
+    let mut schema = properties_of(|visitor| Config::default().walk(visitor));
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".into(), json!("authv2 settings"));
     Json::Object(schema)
 }
 
-struct SchemaVisitor {
+/// The schema of a table with the settings that `walk` declares.
+pub(super) fn object_of(walk: impl FnOnce(&mut SchemaVisitor)) -> Schema {
+    properties_of(walk).into()
+}
+
+fn properties_of(walk: impl FnOnce(&mut SchemaVisitor)) -> Map<String, Json> {
+    let mut visitor = SchemaVisitor {
+        generator: SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator(),
+        properties: Map::new(),
+    };
+    walk(&mut visitor);
+    object(visitor.properties)
+}
+
+pub(super) struct SchemaVisitor {
     generator: SchemaGenerator,
     properties: Map<String, Json>,
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
-use super::Problem;
+use super::{Problem, problem::Problems};
 use crate::secret::Secret;
 
 /// A value as it was given: typed by the file, or bare text in the environment.
@@ -97,17 +97,18 @@ impl<T: Setting> Setting for Vec<T> {
     const EXPECTED: &'static str = T::EXPECTED;
 
     fn read(given: &Given) -> Result<Self, Problem> {
-        let (mut values, mut positions) = (Self::new(), Vec::new());
+        let (mut values, mut positions, mut inside) = (Self::new(), Vec::new(), Problems::default());
         for (index, entry) in given.entries()?.iter().enumerate() {
             match T::read(entry) {
                 Ok(value) => values.push(value),
+                Err(problem @ Problem::Inside { .. }) => inside.report((index + 1).to_string(), problem),
                 Err(_) => positions.push(index + 1),
             }
         }
-        if positions.is_empty() {
-            Ok(values)
-        } else {
-            Err(Problem::ExpectedEntries { expected: T::EXPECTED, positions })
+        match inside.into_inside() {
+            Some(inside) => Err(inside),
+            None if positions.is_empty() => Ok(values),
+            None => Err(Problem::ExpectedEntries { expected: T::EXPECTED, positions }),
         }
     }
 

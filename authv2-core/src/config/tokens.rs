@@ -32,6 +32,9 @@ pub struct TokenConfig {
     pub rotation_interval: Duration,
     /// How far ahead of the clock `iat` and `nbf` may be, at most 60 s; 30 s by default. `exp` has no leeway.
     pub leeway: Duration,
+    /// About how many bytes the verified tokens at hand may take, about 1 KiB each; 64 MiB by default. A session that a
+    /// token at hand belongs to stays in memory as well.
+    pub cache_bytes: usize,
 }
 
 impl Default for TokenConfig {
@@ -44,6 +47,7 @@ impl Default for TokenConfig {
             signing_key_file: None,
             rotation_interval: Duration::from_secs(90 * DAY),
             leeway: Duration::from_secs(30),
+            cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -79,6 +83,12 @@ impl TokenConfig {
             0..=60,
             "Seconds that `iat` and `nbf` may be ahead of the clock.",
             &mut self.leeway,
+        );
+        visitor.number(
+            "tokens.cache_bytes",
+            1024 * 1024..=1 << 40,
+            "About how many bytes the verified tokens at hand may take.",
+            &mut self.cache_bytes,
         );
     }
 

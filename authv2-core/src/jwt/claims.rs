@@ -1,10 +1,11 @@
 //! The claims of our access tokens (RFC 9068, RFC 7519).
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     clock::Timestamp,
-    id::{OrgId, SessionId, StoreId},
+    id::{OrgId, SessionId, StoreId, TokenId},
 };
 
 /// The last moment a NumericDate may name: the end of the year 9999. Beyond it lie mistakes and overflows.
@@ -145,7 +146,7 @@ pub struct AccessClaims {
     /// When it was issued. Written in whole seconds.
     #[serde(serialize_with = "whole_seconds")]
     pub iat: Timestamp,
-    /// Its own name, unique.
+    /// Its own name, unique: of ours a [`TokenId`].
     pub jti: String,
     /// The client it was issued to.
     pub client_id: String,
@@ -173,6 +174,20 @@ pub struct AccessClaims {
     /// The key its holder must prove to have. A token with one must not be accepted as a bearer token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+}
+
+impl AccessClaims {
+    /// What the token is revoked by. Ours are ids; one that is not, in a token that verifies all the same, is known by
+    /// its hash, so that whatever verifies can be revoked.
+    #[must_use]
+    pub fn token_id(&self) -> TokenId {
+        self.jti.parse().unwrap_or_else(|_| {
+            let hash = digest::digest(&digest::SHA256, self.jti.as_bytes());
+            let mut first = [0; 16];
+            first.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+            TokenId::from(uuid::Builder::from_custom_bytes(first).into_uuid())
+        })
+    }
 }
 
 fn whole_seconds<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

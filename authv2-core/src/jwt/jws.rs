@@ -45,9 +45,14 @@ impl<'a> CompactJws<'a> {
         decode(self.signature)
     }
 
+    /// The header as it came: for what [`CompactJws::read_header`] leaves out, after it found no name twice.
+    pub(super) fn header_bytes(&self) -> Result<Vec<u8>, TokenRefusal> {
+        decode(self.header)
+    }
+
     /// Reads the header and refuses every one that could change what the signature means.
     pub(super) fn read_header(&self) -> Result<JoseHeader, TokenRefusal> {
-        JoseHeader::read(&decode(self.header)?)
+        JoseHeader::read(&self.header_bytes()?)
     }
 }
 

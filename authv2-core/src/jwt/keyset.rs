@@ -5,7 +5,9 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::{ACCESS_TOKEN_TYPE, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, record, rotation};
+use super::{
+    ACCESS_TOKEN_TYPE, Jwk, Jwks, KeyError, SigningKey, TokenRefusal, VerifyingKey, jws::CompactJws, record, rotation,
+};
 use crate::{
     clock::Timestamp,
     master_key::{MasterKey, OpenError, SealError},
@@ -138,6 +140,20 @@ impl KeySet {
     /// The key whose tokens begin with exactly this encoded header, if it verifies at `now`.
     pub(super) fn by_encoded_header(&self, header: &str, now: Timestamp) -> Option<&VerifyingKey> {
         self.verifying_at(now).find(|(_, material)| material.header == header).map(|(_, material)| &material.verifying)
+    }
+
+    /// When the key of a verified token retires, if that is known yet.
+    pub(super) fn retires_at(&self, token: &str) -> Option<Timestamp> {
+        let jws = CompactJws::split(token).ok()?;
+        let begins_so = |material: &Option<Material>| material.as_ref().is_some_and(|own| own.header == jws.header);
+        let key = match self.materials.iter().position(begins_so) {
+            Some(index) => self.records.get(index)?,
+            None => {
+                let kid = jws.read_header().ok()?.kid?;
+                self.records.iter().find(|key| *key.kid == *kid)?
+            }
+        };
+        key.retires_at
     }
 
     /// Where the key of `kid` stands at `now`, which the stored state tells only together with the times.

@@ -14,10 +14,12 @@
 //!
 //! # What it does not do
 //! [`JwtService::verify`] judges signature and claims. Whether the session lives, the user is enabled or the token was
-//! revoked is asked elsewhere; a token bound to a DPoP key (`cnf`) still needs its proof.
+//! revoked is asked elsewhere; a token bound to a DPoP key (`cnf`) still needs its proof, which [`verify_proof`] judges.
 
 mod algorithm;
 mod claims;
+mod dpop;
+mod foreign;
 mod import;
 mod jwk;
 mod jws;
@@ -28,6 +30,7 @@ mod kid;
 mod pem;
 mod record;
 mod refusal;
+mod revocation;
 mod rotation;
 mod rsa_strength;
 mod service;
@@ -40,6 +43,8 @@ pub(crate) use self::rotation::jwks_lag;
 pub use self::{
     algorithm::{Algorithm, UnknownAlgorithm},
     claims::{AccessClaims, Audience, Confirmation, NumericDate},
+    dpop::{Base, PROOF_TYPE, ProofRefusal, ProofRules, Proven, jkt, proof_algorithms, verify_proof},
+    foreign::{OpenedToken, claimed_issuer, open_token},
     jwk::{Jwk, JwkError, Jwks},
     jws::MAX_TOKEN_BYTES,
     key::{KeyError, SigningKey, VerifyingKey},
@@ -53,6 +58,8 @@ pub use self::{
     trusted::{MAX_TRUSTED_KEYS, TrustError, TrustedKeys},
     verify::{ACCESS_TOKEN_TYPE, CLOCK_LEEWAY, ClaimRules, verify_access_token, verify_jws, verify_jwt},
 };
+
+pub(crate) use self::revocation::{KEEP_EXPIRED, RevokedTokens, Verdict};
 
 #[cfg(test)]
 mod tests;

@@ -83,6 +83,15 @@ refusals! {
     IssuedInFuture = "issued_in_future", "the token was issued in the future";
     /// No `sid`, and the subject is not the client itself.
     NoSession = "no_session", "the token belongs to no session";
+    /// Another issuer's token is, or may be, an ID token, a refresh token or a logout token (OpenID Connect Core
+    /// section 2).
+    NotAnAccessToken = "not_an_access_token", "the token is no access token";
+    /// A claim that the settings require of this issuer has another value.
+    UnwantedClaim = "unwanted_claim", "a claim has another value than required";
+    /// The issuer does not speak for the organization.
+    ForeignOrganization = "foreign_organization", "the issuer does not speak for the organization";
+    /// It was revoked by its `jti`, whatever has become of its session.
+    Revoked = "revoked", "the token was revoked";
 }
 
 #[cfg(test)]

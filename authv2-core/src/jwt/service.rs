@@ -151,6 +151,14 @@ impl JwtService {
         verify_access_token(token, &self.keys(), &self.rules, now)
     }
 
+    /// [`verify`](Self::verify), and until when the token is good: it expires then, or its key retires.
+    pub(crate) fn verify_until(&self, token: &str, now: Timestamp) -> Result<(AccessClaims, Timestamp), TokenRefusal> {
+        let keys = self.keys();
+        let claims = verify_access_token(token, &keys, &self.rules, now)?;
+        let until = keys.retires_at(token).map_or(claims.exp, |retires_at| retires_at.min(claims.exp));
+        Ok((claims, until))
+    }
+
     /// When the key was made that `token` names: if that was after the keys were last read, another node has made it.
     /// `None` for every name that was not given here, so that made-up ones cost the store nothing.
     #[must_use]

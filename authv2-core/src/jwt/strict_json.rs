@@ -148,18 +148,22 @@ pub(super) fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     Ok(())
 }
 
+/// Requires JSON, and that no object in it has a name twice; `syntax` where it is none, `duplicate` where one has.
+pub(super) fn check(json: &[u8], syntax: TokenRefusal, duplicate: TokenRefusal) -> Result<(), TokenRefusal> {
+    let finding = Finding::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    Ignored { finding: &finding, duplicate }
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|error| finding.refusal(&error, syntax, syntax))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<(), TokenRefusal> {
-        let finding = Finding::default();
-        let ignored = Ignored { finding: &finding, duplicate: TokenRefusal::DuplicateClaim };
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        ignored
-            .deserialize(&mut deserializer)
-            .and_then(|()| deserializer.end())
-            .map_err(|error| finding.refusal(&error, TokenRefusal::BadPayload, TokenRefusal::MalformedClaim))
+        check(json.as_bytes(), TokenRefusal::BadPayload, TokenRefusal::DuplicateClaim)
     }
 
     #[test]

@@ -79,6 +79,12 @@ impl TrustedKeys {
         Ok(Self(trusted))
     }
 
+    /// Whether there is any key that may be used.
+    #[must_use]
+    pub fn can_verify(&self) -> bool {
+        self.0.iter().any(|key| !key.verifying.is_empty())
+    }
+
     /// Whether a key of this set made `signature`. A `kid` is only ever compared; a token without one may be of any
     /// key that has its algorithm.
     pub(super) fn verify(&self, header: &JoseHeader, message: &[u8], signature: &[u8]) -> Result<(), TokenRefusal> {

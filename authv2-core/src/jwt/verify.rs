@@ -118,6 +118,12 @@ fn key_of<'k>(
     if key.algorithm() == header.algorithm { Ok(key) } else { Err(TokenRefusal::AlgorithmMismatch) }
 }
 
+/// The claims of another issuer's token: the registered ones of the right form, no name twice at any depth.
+pub(super) fn read_strictly(payload: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, TokenRefusal> {
+    Claims::read(payload, false)?;
+    serde_json::from_slice(payload).map_err(|_| TokenRefusal::BadPayload)
+}
+
 fn check_type(typ: Option<&str>, cty: Option<&str>, rules: &ClaimRules) -> Result<(), TokenRefusal> {
     if cty.is_some_and(|cty| names_type(cty, "jwt")) {
         return Err(TokenRefusal::NestedToken);
@@ -129,7 +135,7 @@ fn check_type(typ: Option<&str>, cty: Option<&str>, rules: &ClaimRules) -> Resul
 }
 
 /// The rule may be written with the prefix as well.
-fn bare(wanted: &str) -> &str {
+pub(super) fn bare(wanted: &str) -> &str {
     wanted.strip_prefix("application/").unwrap_or(wanted)
 }
 

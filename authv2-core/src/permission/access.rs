@@ -1,4 +1,4 @@
-//! What one member may do in one organization, at hand: a decision on it waits for nothing.
+//! What somebody may do in one organization, at hand: a decision on it waits for nothing.
 
 use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc};
 
@@ -8,7 +8,8 @@ use super::{
     cache::{Member, Organization, Standing},
     definition::RoleDefinition,
     explain::Explanation,
-    model::ModelError,
+    model::{Model, ModelError},
+    named_roles::NamedRoles,
     question::{Decision, Question, Subject},
     snapshot::{Judged, Rights, Snapshot},
     tally::{Label, Outcome, Tally},
@@ -17,21 +18,47 @@ use crate::{
     audit::{self, Act, Actor, Origin},
     clock::Timestamp,
     id::{MemberId, StoreId, UserId},
+    store::Assignment,
 };
 
-/// A member's rights in an organization, as of the moment they were asked for. A cheap clone.
+/// Somebody's rights in an organization, as of the moment they were asked for. A cheap clone.
 ///
 /// Decisions made through it count in the organization's statistics. One that is only tried (a search, a what-if) is
 /// made with [`Access::snapshot`] and [`Access::rights`] instead.
 #[derive(Debug, Clone)]
 pub struct Access {
     organization: Arc<Organization>,
-    member: Arc<Member>,
+    holder: Holder,
     standing: Arc<Standing>,
     tally: Arc<Tally>,
 }
 
-/// A member's rights under roles that are only proposed. Made by [`Access::what_if`].
+/// Whose rights they are.
+#[derive(Debug, Clone)]
+pub(super) enum Holder {
+    /// A member's.
+    Member(Arc<Member>),
+    /// Of somebody whom an issuer elsewhere gives roles.
+    Elsewhere(Arc<NamedRoles>),
+}
+
+impl Holder {
+    fn roles(&self, model: &Model) -> Cow<'_, [Assignment]> {
+        match self {
+            Self::Member(member) => member.roles().into(),
+            Self::Elsewhere(roles) => roles.in_model(model).into(),
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        match self {
+            Self::Member(member) => Actor::User(UserId::from(member.id.as_uuid())),
+            Self::Elsewhere(_) => Actor::Anonymous,
+        }
+    }
+}
+
+/// Somebody's rights under roles that are only proposed. Made by [`Access::what_if`].
 #[derive(Debug)]
 pub struct WhatIf {
     snapshot: Snapshot,
@@ -49,17 +76,20 @@ impl WhatIf {
 impl Access {
     pub(super) fn new(
         organization: Arc<Organization>,
-        member: Arc<Member>,
+        holder: Holder,
         standing: Arc<Standing>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { organization, member, standing, tally }
+        Self { organization, holder, standing, tally }
     }
 
-    /// The member.
+    /// The member, if it is one.
     #[must_use]
-    pub fn member(&self) -> MemberId {
-        self.member.id
+    pub fn member(&self) -> Option<MemberId> {
+        match &self.holder {
+            Holder::Member(member) => Some(member.id),
+            Holder::Elsewhere(_) => None,
+        }
     }
 
     /// The organization's roles.
@@ -68,13 +98,13 @@ impl Access {
         &self.organization.snapshot
     }
 
-    /// The member's rights, which mean something in this snapshot only.
+    /// The rights, which mean something in this snapshot only.
     #[must_use]
     pub fn rights(&self) -> &Rights {
         &self.standing.rights
     }
 
-    /// What the member could do if these roles were written, each in place of the one of its name: nothing is written,
+    /// What could be done if these roles were written, each in place of the one of its name: nothing is written,
     /// and what is decided on it is not counted.
     ///
     /// # Errors
@@ -85,7 +115,7 @@ impl Access {
             model = model.with_role(definition)?;
         }
         let snapshot = Snapshot::compile(model);
-        let rights = snapshot.rights(self.member.roles());
+        let rights = snapshot.rights(&self.holder.roles(snapshot.model()));
         Ok(WhatIf { snapshot, rights })
     }
 
@@ -119,12 +149,12 @@ impl Access {
             let key = FixedState::default().hash_one((self.organization.serial, roles, atom, judged.by, outcome));
             self.tally.count(key, || self.label(judged, question.store, outcome));
         }
-        match outcome {
-            Outcome::Allowed if self.member.is_use_due(now) => {
-                self.tally.note_use(self.organization.id(), self.member.id, now);
+        match (outcome, &self.holder) {
+            (Outcome::Allowed, Holder::Member(member)) if member.is_use_due(now) => {
+                self.tally.note_use(self.organization.id(), member.id, now);
             }
-            Outcome::Denied => self.tally.sample(now, || self.denial(judged, question, subject, now)),
-            Outcome::Allowed | Outcome::StepUp => {}
+            (Outcome::Denied, _) => self.tally.sample(now, || self.denial(judged, question, subject, now)),
+            (Outcome::Allowed | Outcome::StepUp, _) => {}
         }
     }
 
@@ -156,8 +186,7 @@ impl Access {
             None => Cow::from("no grant allows it"),
         };
         let origin = Origin { ip: subject.ip, ..Origin::default() };
-        let actor = Actor::User(UserId::from(self.member.id.as_uuid()));
-        Act::new("permission.denied", actor, now, &origin)
+        Act::new("permission.denied", self.holder.actor(), now, &origin)
             .within(self.organization.id())
             .on(question.permission)
             .ended(audit::Outcome::Denied, reason)

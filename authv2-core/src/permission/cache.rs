@@ -51,7 +51,7 @@ pub(super) struct Member {
     pub(super) id: MemberId,
     pub(super) revision: i64,
     roles: Vec<Assignment>,
-    resolved: RwLock<Option<Resolved>>,
+    resolved: Resolution,
     /// When its use of its rights was last noted, in microseconds.
     noted: AtomicI64,
 }
@@ -72,6 +72,10 @@ struct Resolved {
     within: Weak<Organization>,
     standing: Arc<Standing>,
 }
+
+/// The standing last resolved.
+#[derive(Debug, Default)]
+pub(super) struct Resolution(RwLock<Option<Resolved>>);
 
 /// The caches of one node.
 #[derive(Debug)]
@@ -294,7 +298,7 @@ impl Organization {
 impl Member {
     fn new(organization: OrgId, id: MemberId, record: AccessRecord) -> Self {
         let AccessRecord { revision, roles } = record;
-        Self { organization, id, revision, roles, resolved: RwLock::default(), noted: AtomicI64::new(i64::MIN) }
+        Self { organization, id, revision, roles, resolved: Resolution::default(), noted: AtomicI64::new(i64::MIN) }
     }
 
     /// The roles it holds.
@@ -304,18 +308,12 @@ impl Member {
 
     /// Its standing in this very organization, if that was resolved.
     pub(super) fn standing_in(&self, organization: &Arc<Organization>) -> Option<Arc<Standing>> {
-        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
-        let Resolved { within, standing } = resolved.as_ref()?;
-        // The weak reference keeps the address from being used again.
-        std::ptr::eq(within.as_ptr(), Arc::as_ptr(organization)).then(|| Arc::clone(standing))
+        self.resolved.at_hand(organization)
     }
 
     /// Resolves its standing in an organization.
     pub(super) fn resolve(&self, organization: &Arc<Organization>) -> Arc<Standing> {
-        let standing = Arc::new(Standing::new(organization.snapshot.rights(&self.roles), &self.roles));
-        let resolved = Resolved { within: Arc::downgrade(organization), standing: Arc::clone(&standing) };
-        *self.resolved.write().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
-        standing
+        self.resolved.put(organization, &self.roles)
     }
 
     /// Whether its use of a right now is worth a note, which it is once in a while.
@@ -323,6 +321,31 @@ impl Member {
         let noted = self.noted.load(Ordering::Relaxed);
         let due = Timestamp::from_micros(noted) + USE_RESOLUTION;
         now >= due && self.noted.compare_exchange(noted, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Resolution {
+    /// The standing in this very organization of whoever has `roles` there.
+    pub(super) fn of(
+        &self,
+        organization: &Arc<Organization>,
+        roles: impl FnOnce() -> Vec<Assignment>,
+    ) -> Arc<Standing> {
+        self.at_hand(organization).unwrap_or_else(|| self.put(organization, &roles()))
+    }
+
+    fn at_hand(&self, organization: &Arc<Organization>) -> Option<Arc<Standing>> {
+        let resolved = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Resolved { within, standing } = resolved.as_ref()?;
+        // The weak reference keeps the address from being used again.
+        std::ptr::eq(within.as_ptr(), Arc::as_ptr(organization)).then(|| Arc::clone(standing))
+    }
+
+    fn put(&self, organization: &Arc<Organization>, roles: &[Assignment]) -> Arc<Standing> {
+        let standing = Arc::new(Standing::new(organization.snapshot.rights(roles), roles));
+        let resolved = Resolved { within: Arc::downgrade(organization), standing: Arc::clone(&standing) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+        standing
     }
 }
 

@@ -10,6 +10,7 @@ mod followed;
 mod impact;
 mod model;
 mod name;
+mod named_roles;
 mod question;
 mod revision;
 mod rights;
@@ -28,6 +29,7 @@ pub use self::{
     impact::{Impact, Shift, impact},
     model::{Model, ModelError},
     name::{InvalidName, NamedPermission, Pattern, Permission, is_name},
+    named_roles::NamedRoles,
     question::{Decision, Question, SessionFacts, Subject},
     rights::{Author, Refusal, has_owner, is_owner, judge_assignment, judge_role},
     role::{ADMIN, AttributeType, MEMBER, OWNER, ResourceType, Role, builtin_roles},

@@ -5,8 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    access::Access,
+    access::{Access, Holder},
     cache::{Caches, Member, Organization},
+    named_roles::NamedRoles,
     revision::Tokens,
     snapshot::Snapshot,
     tally::Tally,
@@ -91,7 +92,28 @@ impl PermissionService {
             Some(found) => Some(found),
             None => self.read(organization, member).await?,
         };
-        Ok(found.map(|(organization, member, standing)| Access::new(organization, member, standing, Arc::clone(tally))))
+        Ok(found.map(|(organization, member, standing)| {
+            Access::new(organization, Holder::Member(member), standing, Arc::clone(tally))
+        }))
+    }
+
+    /// What somebody may do who is no member and has these roles at the organization; `None` if there is no such
+    /// organization. Waits for nothing once it is at hand.
+    ///
+    /// # Errors
+    /// The store's: an outage is not a denial.
+    pub async fn access_by_roles(
+        &self,
+        organization: OrgId,
+        roles: &Arc<NamedRoles>,
+    ) -> Result<Option<Access>, StoreError> {
+        let Inner { caches, tally, feed, .. } = &*self.0;
+        if feed.is_stale() {
+            caches.forget(organization);
+        }
+        let Some(within) = present(caches.organization(organization).await)? else { return Ok(None) };
+        let standing = roles.standing(&within);
+        Ok(Some(Access::new(within, Holder::Elsewhere(Arc::clone(roles)), standing, Arc::clone(tally))))
     }
 
     /// Brings together what is not at hand yet, or not in this constellation: the roles and the assignments must both

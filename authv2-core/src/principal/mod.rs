@@ -1,20 +1,25 @@
 //! Who calls: the outcome of authentication, handed to the application.
 
 mod check;
+mod external;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::check::Check;
-pub(crate) use self::check::refuse;
+pub use self::{check::Check, external::ExternalIdentity};
+pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
+    changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
-    error::Result,
-    id::{SessionId, UserId},
+    error::{Error, Result},
+    id::{SessionId, TokenId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
-    store::{SessionRecord, Transport, UserRecord},
+    store::{
+        Risk, Transport,
+        cached::{Weigh, bytes},
+    },
     tenant::Tenant,
     user::User,
 };
@@ -45,15 +50,134 @@ impl Method {
 /// It was true at the moment of authentication; whoever holds it for longer than a request (a socket, a job) must
 /// follow the change feed.
 #[derive(Debug, Clone)]
-pub struct Principal(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    live: Arc<LiveSession>,
-    method: Method,
-    membership: Option<Membership>,
+pub struct Principal {
+    known: Arc<Known>,
+    /// Where this very request came from.
     ip: Option<IpAddr>,
-    clock: Arc<dyn Clock>,
+}
+
+/// What is known of a caller, whichever of its requests it makes.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) who: Who,
+    pub(crate) method: Method,
+    /// Found true for the tenant that the credential names.
+    pub(crate) membership: Option<Membership>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) validity: Validity,
+}
+
+/// As long as what is known of a caller holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Validity {
+    /// Until its credential expires.
+    pub(crate) until: Timestamp,
+    /// Until one of these changes: the session, its user and so on.
+    pub(crate) marks: [Mark; 6],
+    /// When the reading of them began.
+    pub(crate) since: Since,
+}
+
+impl Weigh for Known {
+    fn bytes(&self) -> u64 {
+        // The key, a token; its place in the cache, the allocator's share. A session is weighed where sessions are.
+        const AROUND: usize = 800;
+        bytes(size_of::<Self>() + AROUND)
+    }
+}
+
+impl Known {
+    /// Until `until`, or until its session, its user, what it may do in its tenant, the token itself or the signing keys
+    /// change.
+    pub(crate) fn of_user(
+        live: Arc<LiveSession>,
+        membership: Option<Membership>,
+        clock: Arc<dyn Clock>,
+        token: Option<TokenId>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let session = live.session();
+        let of_session = Mark::of_session(session.id);
+        let organization = membership.as_ref().map(|membership| membership.tenant.organization);
+        let marks = [
+            of_session,
+            Mark::of_user(session.user_id),
+            session.organization.map_or(of_session, Mark::of_organization),
+            organization.map_or(of_session, Mark::of_organization),
+            token.map_or(of_session, Mark::of_token),
+            Mark::KEYS,
+        ];
+        let method = match session.transport {
+            Transport::Bearer => Method::Bearer,
+            Transport::Cookie => Method::Cookie,
+        };
+        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
+    }
+
+    /// The thumbprint of the key that its credential is bound to: no bearer's.
+    pub(crate) fn bound_to(&self) -> Option<&[u8]> {
+        match &self.who {
+            Who::User(live) => live.session().key_thumbprint.as_deref(),
+            Who::External(..) => None,
+        }
+    }
+
+    /// Until `until`, until its issuer is no longer trusted for it, or until what it may do in its tenant changes.
+    #[cfg(feature = "issuers")]
+    pub(crate) fn of_external(
+        identity: ExternalIdentity,
+        trust: Trust,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let marks = [Mark::of_organization(membership.tenant.organization); 6];
+        let who = Who::External(Box::new(identity), trust);
+        let validity = Validity { until, marks, since };
+        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity }
+    }
+
+    /// The same, by the session as it has become.
+    pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
+        let Self { method, membership, clock, validity, .. } = self;
+        let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
+        Self { who: Who::User(live), method: *method, membership, clock, validity }
+    }
+
+    /// Whether it still holds at `now`, as far as this node has heard.
+    #[inline]
+    pub(crate) fn holds(&self, feed: &Feed, now: Timestamp) -> bool {
+        let is_live = match &self.who {
+            Who::User(live) => live.is_live(now),
+            Who::External(_, trust) => trust.holds(),
+        };
+        is_live && now < self.validity.until && feed.unchanged(&self.validity.marks, self.validity.since)
+    }
+}
+
+/// Who is behind a credential.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// A user of this deployment, by a live session.
+    User(Arc<LiveSession>),
+    /// Somebody whom an issuer elsewhere vouches for, for as long as that is trusted.
+    #[cfg_attr(not(feature = "issuers"), allow(dead_code, reason = "there are none then"))]
+    External(Box<ExternalIdentity>, Trust),
+}
+
+/// Who calls, told apart by where its identity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Identity<'a> {
+    /// A user of this deployment.
+    User(UserId),
+    /// Somebody whom an issuer elsewhere vouches for: only both together name them.
+    External {
+        /// The issuer.
+        issuer: &'a str,
+        /// Its name for the caller.
+        subject: &'a str,
+    },
 }
 
 /// The tenant that a principal acts in, with what it may do there.
@@ -64,60 +188,70 @@ pub(crate) struct Membership {
 }
 
 impl Principal {
-    /// A caller whose session is live. `membership` was found true for the tenant that the credential names.
-    pub(crate) fn new(
-        live: Arc<LiveSession>,
-        membership: Option<Membership>,
-        ip: Option<IpAddr>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let method = match live.session().transport {
-            Transport::Bearer => Method::Bearer,
-            Transport::Cookie => Method::Cookie,
-        };
-        Self(Arc::new(Inner { live, method, membership, ip, clock }))
+    /// The caller of a request that came from `ip`.
+    pub(crate) fn new(known: Arc<Known>, ip: Option<IpAddr>) -> Self {
+        Self { known, ip }
     }
 
-    /// The user.
+    /// Who it is.
     #[must_use]
-    pub fn user_id(&self) -> UserId {
-        self.user_record().id
+    pub fn identity(&self) -> Identity<'_> {
+        match &self.known.who {
+            Who::User(live) => Identity::User(live.user().id),
+            Who::External(identity, _) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
+        }
     }
 
-    /// The user's record as the API shows it.
+    /// Its id as text: the user's, or issuer and subject with a `|` between. No two callers have the same, though an
+    /// issuer elsewhere may call somebody just like a user here.
     #[must_use]
-    pub fn user(&self) -> User {
-        User::from(self.user_record())
+    pub fn id(&self) -> &str {
+        match &self.known.who {
+            Who::User(live) => live.subject(),
+            Who::External(identity, _) => &identity.id,
+        }
     }
 
-    /// The session.
+    /// The user, if it is one of this deployment.
     #[must_use]
-    pub fn session_id(&self) -> SessionId {
-        self.0.live.session().id
+    pub fn user_id(&self) -> Option<UserId> {
+        self.live().map(|live| live.user().id)
     }
 
-    /// The session as the API shows it.
+    /// The user's record as the API shows it, if it is one of this deployment.
     #[must_use]
-    pub fn session(&self) -> Session {
-        Session::of(&self.0.live.record(), true)
+    pub fn user(&self) -> Option<User> {
+        self.live().map(|live| User::from(live.user()))
+    }
+
+    /// The session, if it has one.
+    #[must_use]
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.live().map(|live| live.session().id)
+    }
+
+    /// The session as the API shows it, if it has one.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        self.live().map(|live| Session::of(&live.record(), true))
     }
 
     /// How the caller proved who it is on this request.
     #[must_use]
     pub fn method(&self) -> Method {
-        self.0.method
+        self.known.method
     }
 
     /// The tenant it acts in, if it chose one and belongs to it.
     #[must_use]
     pub fn tenant(&self) -> Option<Tenant> {
-        self.0.membership.as_ref().map(|membership| membership.tenant)
+        self.known.membership.as_ref().map(|membership| membership.tenant)
     }
 
     /// What it may do in the organization of its tenant; none in no tenant.
     #[must_use]
     pub fn access(&self) -> Option<&Access> {
-        self.0.membership.as_ref().map(|membership| &membership.access)
+        self.known.membership.as_ref().map(|membership| &membership.access)
     }
 
     /// Asks whether it may do this in its tenant: at the credential's store if it is bound to one, else at the
@@ -135,27 +269,37 @@ impl Principal {
         Check::new(self, permission)
     }
 
-    /// Whether it administers the whole deployment. No role and no permission gives this.
+    /// Whether it administers the whole deployment. No role and no permission gives this, and no issuer elsewhere.
     #[must_use]
     pub fn is_platform_admin(&self) -> bool {
-        self.user_record().platform_admin
+        self.live().is_some_and(|live| live.user().platform_admin)
     }
 
     /// The authentication methods of its sign-in (RFC 8176 `amr`).
     pub fn amr(&self) -> impl Iterator<Item = &str> {
-        self.0.live.session().amr.split(' ')
+        let amr = match &self.known.who {
+            Who::User(live) => &live.session().amr,
+            Who::External(identity, _) => &identity.amr,
+        };
+        amr.split(' ').filter(|method| !method.is_empty())
     }
 
-    /// The authentication context class of its sign-in.
+    /// The authentication context class of its sign-in; empty where its issuer does not tell.
     #[must_use]
     pub fn acr(&self) -> &str {
-        &self.0.live.session().acr
+        match &self.known.who {
+            Who::User(live) => &live.session().acr,
+            Who::External(identity, _) => &identity.acr,
+        }
     }
 
-    /// When the user last proved who it is.
+    /// When the user last proved who it is; of an issuer that does not tell, the earliest moment there is.
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
-        self.0.live.session().auth_time
+        match &self.known.who {
+            Who::User(live) => live.session().auth_time,
+            Who::External(identity, _) => identity.auth_time,
+        }
     }
 
     /// Goes on only if its credential is bound to no store: one that is acts nowhere else.
@@ -166,35 +310,52 @@ impl Principal {
 
     /// What conditions may know of it.
     pub(crate) fn subject(&self) -> Subject<'_> {
-        let session = self.0.live.session();
-        Subject {
-            id: self.0.live.subject(),
-            email: Some(&self.user_record().email),
-            properties: None,
-            session: Some(SessionFacts {
-                method: self.0.method.as_str(),
-                amr: &session.amr,
-                acr: &session.acr,
-                auth_time: session.auth_time,
-                opened_at: session.created_at,
-                risk: session.risk,
-            }),
-            ip: self.0.ip,
-        }
+        let method = self.known.method.as_str();
+        let (email, facts) = match &self.known.who {
+            Who::User(live) => {
+                let session = live.session();
+                let facts = SessionFacts {
+                    method,
+                    amr: &session.amr,
+                    acr: &session.acr,
+                    auth_time: session.auth_time,
+                    opened_at: session.created_at,
+                    risk: session.risk,
+                };
+                (Some(live.user().email.as_str()), facts)
+            }
+            Who::External(identity, _) => {
+                let facts = SessionFacts {
+                    method,
+                    amr: &identity.amr,
+                    acr: &identity.acr,
+                    auth_time: identity.auth_time,
+                    opened_at: identity.issued_at,
+                    risk: Risk::Low,
+                };
+                (identity.email.as_deref(), facts)
+            }
+        };
+        Subject { id: self.id(), email, properties: None, session: Some(facts), ip: self.ip }
     }
 
     /// The present moment, by the clock of the service that authenticated it.
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.known.clock.now()
     }
 
-    /// The user, without the password hash: whoever needs that reads it anew.
-    pub(crate) fn user_record(&self) -> &UserRecord {
-        self.0.live.user()
+    /// Goes on only with a session of this deployment: what a caller may do to its own account.
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`].
+    pub(crate) fn signed_in(&self) -> Result<&Arc<LiveSession>> {
+        self.live().ok_or_else(Error::not_signed_in_here)
     }
 
-    /// The session with its last use and idle deadline as of now.
-    pub(crate) fn session_record(&self) -> SessionRecord {
-        self.0.live.record()
+    fn live(&self) -> Option<&Arc<LiveSession>> {
+        match &self.known.who {
+            Who::User(live) => Some(live),
+            Who::External(..) => None,
+        }
     }
 }

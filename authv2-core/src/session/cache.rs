@@ -161,7 +161,10 @@ impl Listener for Sessions {
             }
             Change::Everything => self.entries.forget_everything(),
             // What a member may do is asked for at each request.
-            Change::SigningKeysChanged | Change::OrganizationChanged { .. } | Change::MemberChanged { .. } => {}
+            Change::SigningKeysChanged
+            | Change::TokenRevoked { .. }
+            | Change::OrganizationChanged { .. }
+            | Change::MemberChanged { .. } => {}
         }
     }
 }

@@ -129,6 +129,7 @@ mod tests {
             device: DeviceKind::Other,
             network_changed: false,
             device_changed: false,
+            key_thumbprint: None,
         }
     }
 

@@ -1,6 +1,9 @@
 //! A live session at hand, with its user: what requests share.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    time::Duration,
+};
 
 use super::context::Context;
 use crate::{
@@ -8,6 +11,9 @@ use crate::{
     secret::{SecretHash, equal_in_constant_time},
     store::{SessionRecord, UserRecord, UserStatus, cached::Weigh},
 };
+
+/// How far the time of the last use that is shown may lie behind.
+const SHOWN_RESOLUTION: Duration = Duration::from_millis(100);
 
 /// A session that was live when it was read, and its user. The user's password hash is left out: it stays in the store.
 #[derive(Debug)]
@@ -84,12 +90,19 @@ impl LiveSession {
     }
 
     /// Notes a use; when the last one before it was.
+    #[inline]
     pub(super) fn seen(&self, at: Timestamp) -> Timestamp {
+        let before = self.last_seen_at();
+        // Requests at the same time must not wait for each other's writes to one place in memory.
+        if at.since(before) < SHOWN_RESOLUTION {
+            return before;
+        }
         Timestamp::from_micros(self.last_seen_at.fetch_max(at.as_micros(), Ordering::Relaxed))
     }
 
     /// Whether it can be used at `now`, as far as is known here: another node may have moved its idle deadline.
-    pub(super) fn is_live(&self, now: Timestamp) -> bool {
+    #[inline]
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         let SessionRecord { revoked_at, expires_at, .. } = self.session;
         self.user.status == UserStatus::Active
             && revoked_at.is_none()
@@ -107,12 +120,13 @@ impl Weigh for LiveSession {
     fn bytes(&self) -> u64 {
         // The key, the place in the cache, the allocator's share.
         const AROUND: usize = 200;
-        let SessionRecord { ip, user_agent, amr, acr, cookie_hash, .. } = &self.session;
+        let SessionRecord { ip, user_agent, amr, acr, cookie_hash, key_thumbprint, .. } = &self.session;
         let UserRecord { external_id, email, display_name, metadata, .. } = &self.user;
         let optional =
             [ip, user_agent, external_id, display_name].map(|text| text.as_ref().map_or(0, String::capacity));
         let texts = [amr, acr, email, metadata, &self.subject].map(String::capacity);
-        let held = optional.iter().chain(&texts).sum::<usize>() + cookie_hash.as_ref().map_or(0, Vec::capacity);
+        let hashes = [cookie_hash, key_thumbprint].map(|hash| hash.as_ref().map_or(0, Vec::capacity));
+        let held = optional.iter().chain(&texts).chain(&hashes).sum::<usize>();
         crate::store::cached::bytes(size_of::<Self>() + held + AROUND)
     }
 }

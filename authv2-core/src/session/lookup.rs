@@ -42,6 +42,26 @@ impl SessionService {
         Ok(found)
     }
 
+    /// The live session of this id with its user, without noting a use of it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn look_up(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, SessionError> {
+        self.find(id, self.0.clock.now()).await
+    }
+
+    /// Notes a use, if that takes no more than remembering it: not if the idle deadline is to be moved.
+    #[inline]
+    pub(crate) fn note_use(&self, live: &LiveSession, now: Timestamp) -> bool {
+        if self.due_extension(live, now).is_some() {
+            return false;
+        }
+        if now.since(live.seen(now)) >= SEEN_RESOLUTION {
+            self.0.touches.note(live.session().id, now);
+        }
+        true
+    }
+
     /// The live session of this cookie with its user, and notes its use; none if it has ended in any way.
     ///
     /// # Errors
@@ -136,7 +156,7 @@ impl SessionService {
 
     /// Notes that a session was used. Nobody waits for that, unless so much of the idle window has passed without it
     /// being noted that the next use might come too late: then for a moment.
-    async fn used(&self, live: &Arc<LiveSession>, now: Timestamp) {
+    pub(crate) async fn used(&self, live: &Arc<LiveSession>, now: Timestamp) {
         let before = live.seen(now);
         let Some(deadline) = self.due_extension(live, now) else {
             if now.since(before) >= SEEN_RESOLUTION {

@@ -12,7 +12,6 @@ mod service;
 mod touch;
 mod watch;
 
-pub(crate) use self::watch::Watched;
 pub use self::{
     analytics::{SessionAnalytics, Span},
     live::LiveSession,
@@ -20,3 +19,4 @@ pub use self::{
     refresh::{RefreshError, Refreshed},
     service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},
 };
+pub(crate) use self::{refresh::REFRESH_PREFIX, watch::Watched};

@@ -11,14 +11,14 @@ use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error},
     secret::{NoRandomness, Secret, SecretHash, random_bytes, token_from},
-    store::{Rotated, Rotation, SessionRecord, StoreError, UserRecord},
+    store::{Proof, Rotated, Rotation, SessionRecord, StoreError, UserRecord},
 };
 
 /// What every refresh token starts with, for secret scanners.
-const PREFIX: &str = "avr_";
+pub(crate) const REFRESH_PREFIX: &str = "avr_";
 
-/// `PREFIX` and 256 bits in base64url.
-const LENGTH: usize = PREFIX.len() + 43;
+/// `REFRESH_PREFIX` and 256 bits in base64url.
+const LENGTH: usize = REFRESH_PREFIX.len() + 43;
 
 /// A refresh that worked.
 #[derive(Debug, Clone)]
@@ -41,6 +41,12 @@ pub enum RefreshError {
     /// It was used before; its session has been ended.
     #[error("the refresh token was used before")]
     Reused,
+    /// Its session is bound to a key, and no proof of any came with it.
+    #[error("there is no proof of the session's key")]
+    Unproven,
+    /// The proof of possession was used before.
+    #[error("the proof of possession was used before")]
+    ProofUsed,
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -56,6 +62,8 @@ impl From<RefreshError> for Error {
             RefreshError::Reused => {
                 Self::new(Code::RefreshTokenReused, "its session has been ended, to be safe; sign in again")
             }
+            RefreshError::Unproven => Self::new(Code::InvalidDpopProof, "the session is bound to a key: prove it"),
+            RefreshError::ProofUsed => Self::new(Code::InvalidDpopProof, "it was used before"),
             RefreshError::NoRandomness(error) => error.into(),
             RefreshError::Store(error) => error.into(),
         }
@@ -63,11 +71,12 @@ impl From<RefreshError> for Error {
 }
 
 impl SessionService {
-    /// Uses a refresh token up and gives its successor.
+    /// Uses a refresh token up, and the `proof` that came with it, and gives its successor.
     ///
     /// # Errors
-    /// [`RefreshError::Invalid`], [`RefreshError::Reused`] (the session is then over), or an outage.
-    pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Refreshed, RefreshError> {
+    /// [`RefreshError::Invalid`], for another key than the session's too; [`RefreshError::Reused`] (the session is then
+    /// over), [`RefreshError::Unproven`], [`RefreshError::ProofUsed`], or an outage.
+    pub async fn refresh(&self, token: &str, proof: Option<Proof>, origin: &Origin) -> Result<Refreshed, RefreshError> {
         if !looks_right(token) {
             return Err(RefreshError::Invalid);
         }
@@ -80,6 +89,7 @@ impl SessionService {
             successor: SecretHash::of(fresh.expose().as_bytes()),
             grace: config.refresh_grace,
             idle_ttl: config.idle_ttl,
+            proof,
         };
         let act = Act::new("session.refreshed", Actor::Anonymous, clock.now(), origin);
         match store.rotate_refresh(rotation, act).await? {
@@ -89,6 +99,9 @@ impl SessionService {
             }
             Rotated::Invalid => Err(RefreshError::Invalid),
             Rotated::Reused(_) => Err(RefreshError::Reused),
+            Rotated::Unproven if proof.is_none() => Err(RefreshError::Unproven),
+            Rotated::Unproven => Err(RefreshError::Invalid),
+            Rotated::ProofUsed => Err(RefreshError::ProofUsed),
         }
     }
 
@@ -112,11 +125,11 @@ impl SessionService {
         context.update(salt);
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         bytes.copy_from_slice(context.sign().as_ref());
-        token_from(PREFIX, &bytes)
+        token_from(REFRESH_PREFIX, &bytes)
     }
 }
 
 /// Spares the store what cannot be a refresh token.
 fn looks_right(token: &str) -> bool {
-    token.len() == LENGTH && token.starts_with(PREFIX)
+    token.len() == LENGTH && token.starts_with(REFRESH_PREFIX)
 }

@@ -16,8 +16,8 @@ use crate::{
     id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, OpenedRecord, Redacted, Risk, SessionRecord, SharedStore, StoreError, Transport,
-        UserRecord, shared::SharedCache,
+        Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, StoreError,
+        Transport, UserRecord, shared::SharedCache,
     },
     telemetry,
     tenant::Tenant,
@@ -47,6 +47,8 @@ pub struct SignIn {
     pub network: Option<String>,
     /// The counters that a completed sign-in clears.
     pub clear: Vec<Bucket>,
+    /// The proof of the key that the session is bound to from its beginning; for the bearer transport alone.
+    pub proof: Option<Proof>,
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.
@@ -79,6 +81,9 @@ pub enum SessionError {
     /// The account changed between the proof and the opening.
     #[error("the account changed meanwhile")]
     Void,
+    /// The proof of possession was used before.
+    #[error("the proof of possession was used before")]
+    ProofUsed,
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -92,6 +97,7 @@ impl From<SessionError> for Error {
         match error {
             SessionError::TooMany => Self::new(Code::TooManySessions, "log out elsewhere first"),
             SessionError::Void => Self::new(Code::InvalidCredentials, "sign in again"),
+            SessionError::ProofUsed => Self::new(Code::InvalidDpopProof, "it was used before"),
             SessionError::NoRandomness(error) => error.into(),
             SessionError::Store(error) => error.into(),
         }
@@ -149,7 +155,7 @@ impl SessionService {
     ///
     /// # Errors
     /// [`SessionError::TooMany`] under the policy `reject`, [`SessionError::Void`] if the account was disabled,
-    /// removed or given another password since the check; otherwise an outage.
+    /// removed or given another password since the check, [`SessionError::ProofUsed`]; otherwise an outage.
     pub async fn open(&self, sign_in: SignIn, origin: &Origin) -> Result<OpenedSession, SessionError> {
         let Inner { store, clock, config, .. } = &*self.0;
         let now = clock.now();
@@ -183,6 +189,7 @@ impl SessionService {
             device: Device::of(origin.user_agent.as_deref().unwrap_or_default()).kind,
             network_changed: false,
             device_changed: false,
+            key_thumbprint: sign_in.proof.map(|proof| proof.key.to_vec()),
         };
         let new = NewSession {
             record: record.clone(),
@@ -193,6 +200,7 @@ impl SessionService {
             verified_hash: sign_in.verified_hash,
             rehashed: sign_in.rehashed,
             clear: sign_in.clear,
+            proof: sign_in.proof,
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         match store.open_session(new, act).await? {
@@ -201,6 +209,7 @@ impl SessionService {
             }
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),
+            Opened::ProofUsed => Err(SessionError::ProofUsed),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of a session that is used from elsewhere than it was opened.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{LiveSession, SessionError, SessionService, service::Inner};
 use crate::{
@@ -21,6 +21,15 @@ pub(crate) enum Watched {
 }
 
 impl SessionService {
+    /// Whether a look at where the session is used from finds nothing to do: neither now nor because of what was found
+    /// before.
+    #[inline]
+    pub(crate) fn is_as_opened(&self, live: &LiveSession, ip: Option<IpAddr>, user_agent: Option<&str>) -> bool {
+        let (session, config) = (live.session(), &self.0.config);
+        let change = live.opened().changed_by(session, ip, user_agent);
+        change.and_then(|change| config.worth_noting(change, session)).is_none() && !config.wants_step_up(session)
+    }
+
     /// Compares a request with the opening of its live session, and does what the settings say of a difference: at
     /// most one write for each session and kind of change, however many requests come with it.
     ///
@@ -66,10 +75,12 @@ impl SessionConfig {
     }
 
     fn judge(&self, live: Arc<LiveSession>) -> Watched {
-        let SessionRecord { network_changed, device_changed, .. } = *live.session();
-        let step_up = (network_changed && self.on_network_change == OnChange::StepUp)
-            || (device_changed && self.on_device_change == OnChange::StepUp);
-        if step_up { Watched::StepUp(live) } else { Watched::Good(live) }
+        if self.wants_step_up(live.session()) { Watched::StepUp(live) } else { Watched::Good(live) }
+    }
+
+    fn wants_step_up(&self, session: &SessionRecord) -> bool {
+        (session.network_changed && self.on_network_change == OnChange::StepUp)
+            || (session.device_changed && self.on_device_change == OnChange::StepUp)
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
+    DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 use tokio::time::Instant;
@@ -91,7 +91,10 @@ where
 
     /// The entry of `key`, if it is at hand.
     #[inline]
-    pub(crate) fn at_hand(&self, key: &K, now: Instant) -> Option<Arc<T>> {
+    pub(crate) fn at_hand<Q>(&self, key: &Q, now: Instant) -> Option<Arc<T>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
         let Entry { found, until } = self.entries.get(key)?;
         found.ok().filter(|_| now < until)
     }
@@ -131,6 +134,12 @@ where
     /// Forgets exactly this reading.
     pub(crate) fn forget_exactly(&self, key: &K, value: &Arc<T>) {
         self.entries.remove_if(key, |there| is(there, value));
+    }
+
+    /// Forgets all that `keep` does not want, or that has been at hand too long.
+    pub(crate) fn sweep(&self, keep: impl Fn(&T) -> bool) {
+        let now = Instant::now();
+        self.entries.retain(|_, there| now < there.until && there.found.as_ref().is_ok_and(|found| keep(found)));
     }
 
     /// Forgets everything, also what is being read.

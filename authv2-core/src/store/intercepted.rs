@@ -77,9 +77,17 @@ pass_on! {
         session_by_refresh(token: SecretHash) -> Option<(SessionRecord, UserRecord)>;
         rotate_refresh(rotation: Rotation, act: Act) -> Rotated;
     }
+    ProofStore {
+        use_proof(proof: Proof) -> bool;
+    }
     GenerationStore {
         session_floors() -> Floors;
         revoke_generation(organization: Option<OrgId>, act: Act) -> Option<i64>;
+    }
+    RevocationStore {
+        revoke_token(token: TokenId, expires_at: Timestamp, act: Act) -> bool;
+        revoked_tokens(after: Timestamp, limit: u32) -> Vec<(TokenId, Timestamp)>;
+        is_token_revoked(token: TokenId) -> bool;
     }
     SessionStatisticsStore {
         live_sessions(now: Timestamp) -> Vec<LiveSessions>;

@@ -32,7 +32,7 @@ use crate::{
     audit::Act,
     changes::Change,
     clock::Timestamp,
-    id::{MemberId, NodeId, OrgId, RoleId, SessionId, UserId},
+    id::{MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
     secret::SecretHash,
     tenant::Tenant,
 };
@@ -126,8 +126,16 @@ pub trait RefreshStore: Send + Sync {
     /// The session of a refresh token, used or not, and its user.
     async fn session_by_refresh(&self, token: SecretHash) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
 
-    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time.
+    /// Uses up a refresh token and stores its successor, exactly once, whoever else tries at the same time. Where the
+    /// session is bound to a key, a proof of that key comes with it, and is used up as well.
     async fn rotate_refresh(&self, rotation: Rotation, act: Act) -> Result<Rotated, StoreError>;
+}
+
+/// Proofs of possession.
+#[async_trait]
+pub trait ProofStore: Send + Sync {
+    /// Uses a proof up, exactly once, whoever else tries at the same time. `false` if it was used before.
+    async fn use_proof(&self, proof: Proof) -> Result<bool, StoreError>;
 }
 
 /// Generations of sessions: any number of them ended by one write.
@@ -140,6 +148,19 @@ pub trait GenerationStore: Send + Sync {
     /// then on. What is opened or comes into the organization after the answer is not touched, whatever the clocks
     /// say. `None` if there is no such organization.
     async fn revoke_generation(&self, organization: Option<OrgId>, act: Act) -> Result<Option<i64>, StoreError>;
+}
+
+/// Access tokens that were revoked one by one, kept until they would have expired.
+#[async_trait]
+pub trait RevocationStore: Send + Sync {
+    /// Revokes a token that expires at `expires_at`. `false`, and nothing written, if it is revoked already.
+    async fn revoke_token(&self, token: TokenId, expires_at: Timestamp, act: Act) -> Result<bool, StoreError>;
+
+    /// The revoked tokens that expire after `after`, each with when, at most `limit` of them.
+    async fn revoked_tokens(&self, after: Timestamp, limit: u32) -> Result<Vec<(TokenId, Timestamp)>, StoreError>;
+
+    /// Whether a token is revoked.
+    async fn is_token_revoked(&self, token: TokenId) -> Result<bool, StoreError>;
 }
 
 /// Statistics of sessions. Samples are taken once a minute, by whichever node claims the minute first.
@@ -378,7 +399,9 @@ pub trait Store:
     UserStore
     + SessionStore
     + RefreshStore
+    + ProofStore
     + GenerationStore
+    + RevocationStore
     + SessionStatisticsStore
     + OrganizationStore
     + MemberStore
@@ -396,7 +419,9 @@ impl<T> Store for T where
     T: UserStore
         + SessionStore
         + RefreshStore
+        + ProofStore
         + GenerationStore
+        + RevocationStore
         + SessionStatisticsStore
         + OrganizationStore
         + MemberStore

@@ -11,6 +11,8 @@ pub const HTTP_SECONDS: &str = "authv2_http_request_duration_seconds";
 pub const AUTHENTICATIONS: &str = "authv2_authentications_total";
 /// Access tokens refused, by `reason`.
 pub const TOKEN_REFUSALS: &str = "authv2_token_refusals_total";
+/// Proofs of possession (DPoP) refused, by `reason`.
+pub const PROOF_REFUSALS: &str = "authv2_proof_refusals_total";
 /// Sign-ins, by `outcome`.
 pub const LOGINS: &str = "authv2_logins_total";
 /// Uses of refresh tokens, by `outcome`.
@@ -45,6 +47,14 @@ pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
 /// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
 /// `failed`.
 pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
+/// Attempts to fetch the keys of an issuer elsewhere, by `issuer` (its name in the settings) and `outcome`: `fetched`,
+/// `unchanged`, `unusable`, `status`, `redirected`, `too_large`, `timed_out`, `unreachable`, `not_asked` (by the open
+/// breaker).
+pub const ISSUER_FETCHES: &str = "authv2_issuer_key_fetches_total";
+/// Seconds since an issuer elsewhere last said which its keys are, by `issuer`. Brought up to date by each attempt.
+pub const ISSUER_KEYS_AGE: &str = "authv2_issuer_keys_age_seconds";
+/// Tokens of issuers elsewhere that were refused, by `issuer` and `reason`.
+pub const ISSUER_REFUSALS: &str = "authv2_issuer_token_refusals_total";
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
@@ -67,4 +77,22 @@ pub(crate) fn sessions_active(count: i64) {
 #[cfg(feature = "redis")]
 pub(crate) fn count_shared(operation: &'static str, outcome: &'static str) {
     metrics::counter!(SHARED_CACHE_REQUESTS, "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// Counts one attempt to fetch an issuer's keys.
+#[cfg(feature = "issuers")]
+pub(crate) fn count_issuer_fetch(issuer: &std::sync::Arc<str>, outcome: &'static str) {
+    metrics::counter!(ISSUER_FETCHES, "issuer" => std::sync::Arc::clone(issuer), "outcome" => outcome).increment(1);
+}
+
+/// Counts one refused token of an issuer.
+#[cfg(feature = "issuers")]
+pub(crate) fn count_issuer_refusal(issuer: &std::sync::Arc<str>, reason: &'static str) {
+    metrics::counter!(ISSUER_REFUSALS, "issuer" => std::sync::Arc::clone(issuer), "reason" => reason).increment(1);
+}
+
+/// Exports how old an issuer's keys are.
+#[cfg(feature = "issuers")]
+pub(crate) fn issuer_keys_age(issuer: &std::sync::Arc<str>, age: std::time::Duration) {
+    metrics::gauge!(ISSUER_KEYS_AGE, "issuer" => std::sync::Arc::clone(issuer)).set(age.as_secs_f64());
 }

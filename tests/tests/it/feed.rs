@@ -150,7 +150,15 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
     let mut current = begin(&store).await;
     let all = Timestamp::from_seconds(1_700_000_001);
     let none = Timestamp::from_seconds(0);
-    let before = PurgeBefore { sessions: none, networks: none, counters: none, changes: all, samples: none };
+    let before = PurgeBefore {
+        sessions: none,
+        networks: none,
+        counters: none,
+        changes: all,
+        samples: none,
+        tokens: none,
+        proofs: none,
+    };
     assert_eq!(store.purge(before).await.unwrap(), 1);
     let Followed::Lost { mut position } = store.follow(Some(&old)).await.unwrap() else {
         panic!("a change is missing")

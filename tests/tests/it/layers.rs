@@ -63,6 +63,7 @@ fn login(transport: Transport) -> Login {
         organization: None,
         store: None,
         transport,
+        proof: None,
     }
 }
 
@@ -89,7 +90,7 @@ async fn code(response: Response<Body>) -> String {
 fn routes() -> Router {
     Router::new()
         .route("/open", get(async |user: Option<CurrentUser>| user.map_or("nobody".to_owned(), |user| user.0.email)))
-        .route("/principal", get(async |Principal(principal): Principal| principal.user_id().to_string()))
+        .route("/principal", get(async |Principal(principal): Principal| principal.id().to_owned()))
         .route("/session", get(async |CurrentSession(session): CurrentSession| session.id.to_string()))
 }
 

@@ -162,7 +162,7 @@ fn routes() -> Router {
         .route("/close", guarded(RequireLayer::permission(close.clone())))
         .route("/both", guarded(RequireLayer::all([orders.clone(), close.clone()])))
         .route("/either", guarded(RequireLayer::any([orders, close, reports])))
-        .route("/extracted", get(async |Require(principal, _): Require<ReadOrders>| principal.user_id().to_string()))
+        .route("/extracted", get(async |Require(principal, _): Require<ReadOrders>| principal.id().to_owned()))
         .route("/extracted/close", get(async |_: Require<CloseOrders>| "{}"))
         .route("/refund", post(refund))
 }

@@ -52,6 +52,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         device: DeviceKind::Other,
         network_changed: false,
         device_changed: false,
+        key_thumbprint: None,
     };
     NewSession {
         record,
@@ -62,6 +63,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         verified_hash: None,
         rehashed: None,
         clear: Vec::new(),
+        proof: None,
     }
 }
 

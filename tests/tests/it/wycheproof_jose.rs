@@ -43,5 +43,6 @@ fn agrees_with_every_sound_jws_vector() {
         }
     }
     assert_eq!(disagreements, Vec::<String>::new());
-    assert!(judged > 450, "only {judged} vectors were judged");
+    // Every case of a signature and of a key, and those of the third set that are no encryption.
+    assert_eq!(judged, 401 + 26 + 49 - UPSTREAM_DEFECTS.len());
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 61] = [
+const GOOD: [(&str, &str, &str); 66] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -37,6 +37,11 @@ const GOOD: [(&str, &str, &str); 61] = [
     ("tokens.signing_key_file", "k.pem", "'k.pem'"),
     ("tokens.rotation_interval", "60", "60"),
     ("tokens.leeway", "60", "60"),
+    ("tokens.cache_bytes", "1048576", "1048576"),
+    ("dpop.required", "true", "true"),
+    ("dpop.proof_max_age", "30", "30"),
+    ("dpop.nonce", "required", "'required'"),
+    ("dpop.origins", "https://api.example", "['https://api.example']"),
     ("session.max_per_user", "1", "1"),
     ("session.over_limit", "reject", "'reject'"),
     ("session.idle_ttl", "60", "60"),
@@ -106,7 +111,10 @@ fn check_good(config: &Config) {
     assert_eq!(config.tokens.audience.as_deref(), Some("api"));
     assert_eq!(config.tokens.signing_key_file, Some("k.pem".into()));
     assert_eq!(config.tokens.rotation_interval, Duration::from_secs(60));
-    assert_eq!(config.tokens.leeway, Duration::from_secs(60));
+    assert_eq!((config.tokens.leeway, config.tokens.cache_bytes), (Duration::from_secs(60), 1024 * 1024));
+    let dpop = &config.dpop;
+    assert_eq!((dpop.required, dpop.proof_max_age, dpop.nonce), (true, Duration::from_secs(30), Nonces::Required));
+    assert_eq!(dpop.origins.iter().map(Origin::as_str).collect::<Vec<_>>(), ["https://api.example"]);
     assert_eq!((config.session.max_per_user, config.session.over_limit), (1, OverLimit::Reject));
     assert_eq!(
         (config.session.idle_ttl, config.session.absolute_ttl),
@@ -171,7 +179,7 @@ fn says_that_redis_is_not_compiled_in() {
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.extend(["password.min_strength", "redis.url"]);
+    known.extend(["password.min_strength", "redis.url", "issuers"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);

@@ -85,11 +85,22 @@ fn defaults_are_as_documented() {
     assert_eq!(pooler, Pooler::None);
     assert_eq!((max_connections, acquire_timeout, write_queue), (16, Duration::from_secs(5), 1024));
 
-    let TokenConfig { alg, access_ttl, jwks_max_age, audience, signing_key_file, rotation_interval, leeway } =
-        config.tokens;
+    let TokenConfig {
+        alg,
+        access_ttl,
+        jwks_max_age,
+        audience,
+        signing_key_file,
+        rotation_interval,
+        leeway,
+        cache_bytes: _,
+    } = config.tokens;
     assert_eq!((alg, access_ttl, jwks_max_age), (Algorithm::EdDSA, Duration::from_secs(600), Duration::from_secs(300)));
     assert_eq!((audience, signing_key_file, leeway), (None, None, Duration::from_secs(30)));
     assert_eq!(rotation_interval, Duration::from_secs(90 * DAY));
+
+    let DpopConfig { required, proof_max_age, nonce, origins } = config.dpop;
+    assert_eq!((required, proof_max_age, nonce, origins), (false, Duration::from_secs(60), Nonces::Off, Vec::new()));
 
     let SessionConfig {
         max_per_user,

@@ -164,7 +164,7 @@ fn promises_outlive_the_settings_that_made_them() {
     assert_eq!((keys[1].token_life, keys[1].jwks_max_age), (600, 300));
     // A key on its way out gets no longer tokens, since its end is fixed.
     let leaving = SigningKeyRecord { token_life: 600, ..keys[0].clone() };
-    let raised = promises(&[leaving.clone()], NOW, &generous);
+    let raised = promises(std::slice::from_ref(&leaving), NOW, &generous);
     assert!(raised.iter().all(|key| key.token_life == 600), "{raised:?}");
 }
 

@@ -63,6 +63,7 @@ impl World {
             rehashed: None,
             network: None,
             clear: Vec::new(),
+            proof: None,
         };
         let opened = self.node.open(sign_in, &Origin::default()).await.unwrap();
         (opened.session.id, opened.secret)

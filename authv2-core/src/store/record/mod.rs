@@ -3,13 +3,16 @@
 mod deployment;
 mod member;
 mod organization;
+mod proof;
 mod role;
 mod session;
 mod throttle;
 mod usage;
 mod user;
 
-pub use self::{deployment::*, member::*, organization::*, role::*, session::*, throttle::*, usage::*, user::*};
+pub use self::{
+    deployment::*, member::*, organization::*, proof::*, role::*, session::*, throttle::*, usage::*, user::*,
+};
 
 /// Gives an enum its one spelling in the database.
 macro_rules! stored_as_text {

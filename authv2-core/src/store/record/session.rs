@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Bucket, PasswordHashText, UserRecord, stored_as_text};
+use super::{Bucket, PasswordHashText, Proof, UserRecord, stored_as_text};
 use crate::{
     clock::Timestamp,
     id::{OrgId, SessionId, StoreId, UserId},
@@ -102,6 +102,8 @@ pub struct SessionRecord {
     pub network_changed: bool,
     /// Whether it has been used on another device than it was opened on.
     pub device_changed: bool,
+    /// The thumbprint (RFC 7638) of the key that its tokens are bound to, if they are.
+    pub key_thumbprint: Option<Vec<u8>>,
 }
 
 impl SessionRecord {
@@ -229,6 +231,8 @@ pub struct NewSession {
     pub rehashed: Option<PasswordHashText>,
     /// Counters that a completed sign-in clears.
     pub clear: Vec<Bucket>,
+    /// The proof of the key that the session is bound to: used up with the opening.
+    pub proof: Option<Proof>,
 }
 
 /// What became of an attempt to open a session.
@@ -240,6 +244,8 @@ pub enum Opened {
     TooMany,
     /// The account was removed, disabled, or its password replaced since it was verified.
     Void,
+    /// The proof was used before.
+    ProofUsed,
 }
 
 /// What the store knows of a session that it has just opened.
@@ -264,6 +270,8 @@ pub struct Rotation {
     pub grace: Duration,
     /// The idle time allowed, for the new idle deadline.
     pub idle_ttl: Duration,
+    /// The proof of a key that came with it. One that the session did not ask for is used up and binds nothing.
+    pub proof: Option<Proof>,
 }
 
 /// What became of a rotation.
@@ -277,6 +285,10 @@ pub enum Rotated {
     Invalid,
     /// It was used long ago: the session has been revoked.
     Reused(SessionRecord),
+    /// The session is bound to a key, and no proof of that key came. Nothing changed, whatever the token is worth.
+    Unproven,
+    /// The proof was used before. Nothing changed.
+    ProofUsed,
 }
 
 /// One use of a session to write down.

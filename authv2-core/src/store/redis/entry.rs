@@ -6,7 +6,7 @@
 use crate::clock::Timestamp;
 
 /// The form of the values written here. To be raised with every change to what `records` writes.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// In place of a form: it was revoked.
 const TOMBSTONE: u8 = b'T';
 /// In place of a form: only what is at least as new as this may be written.

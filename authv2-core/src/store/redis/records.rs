@@ -59,6 +59,7 @@ record!(SessionRecord {
     device,
     network_changed,
     device_changed,
+    key_thumbprint,
 });
 
 // A password hash is of use to nobody who validates a session, and of much use to a thief.
@@ -120,6 +121,7 @@ mod tests {
             device: DeviceKind::Mobile,
             network_changed: true,
             device_changed: false,
+            key_thumbprint: Some(vec![17; 32]),
         }
     }
 
@@ -156,6 +158,6 @@ mod tests {
     fn what_is_written_is_of_the_present_format() {
         let bytes = write_all(&(session(), user()));
         let hash = SecretHash::of(&bytes);
-        assert_eq!(crate::store::redis::seal::base64(hash.as_bytes()), "0JuLXmJWSQaiNki9qT8Xnpj6pYCFUlK-sjF7-HUU6zU");
+        assert_eq!(crate::store::redis::seal::base64(hash.as_bytes()), "HXdSgxtCUPSmF6-0nSm6FZEDgarX-HBXhhjFZAkUhWw");
     }
 }

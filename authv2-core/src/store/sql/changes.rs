@@ -14,7 +14,7 @@ use super::{
 use crate::{
     changes::Change,
     clock::Timestamp,
-    id::{MemberId, OrgId, SessionId, UserId},
+    id::{MemberId, OrgId, SessionId, TokenId, UserId},
     store::{Announcements, ChangeRecord, ChangeStore, Followed, Position, Read, StoreError},
 };
 
@@ -24,7 +24,7 @@ const MANY: i64 = 50_000;
 macro_rules! columns {
     () => {
         "changes.seq, changes.at, changes.kind, changes.user_id, changes.session_id, changes.org_id, changes.member_id,
-         changes.revision"
+         changes.revision, changes.token_id, changes.expires_at"
     };
 }
 
@@ -97,6 +97,8 @@ pub(super) struct ChangeColumns {
     pub(super) org_id: Option<OrgId>,
     pub(super) member_id: Option<MemberId>,
     pub(super) revision: Option<i64>,
+    pub(super) token_id: Option<TokenId>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 impl From<Change> for ChangeColumns {
@@ -108,6 +110,9 @@ impl From<Change> for ChangeColumns {
             }
             Change::SessionsRevoked { organization, generation } => {
                 Self { org_id: organization, revision: Some(generation), ..of_kind("sessions_revoked") }
+            }
+            Change::TokenRevoked { token, expires_at } => {
+                Self { token_id: Some(token), expires_at: Some(expires_at), ..of_kind("token_revoked") }
             }
             Change::SessionChanged { session, user } => {
                 Self { user_id: Some(user), session_id: Some(session), ..of_kind("session_changed") }
@@ -130,7 +135,10 @@ impl From<Change> for ChangeColumns {
 
 impl From<ChangeColumns> for Change {
     fn from(columns: ChangeColumns) -> Self {
-        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision } = columns;
+        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at } = columns;
+        if let ("token_revoked", Some(token), Some(expires_at)) = (kind.as_str(), token_id, expires_at) {
+            return Self::TokenRevoked { token, expires_at };
+        }
         match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
             ("session_revoked", Some(user), Some(session), ..) => Self::SessionRevoked { session, user },
             ("sessions_revoked", _, _, organization, _, Some(generation)) => {
@@ -250,6 +258,8 @@ struct FollowedRow {
     org_id: Option<OrgId>,
     member_id: Option<MemberId>,
     revision: Option<i64>,
+    token_id: Option<TokenId>,
+    expires_at: Option<Timestamp>,
 }
 
 #[cfg(feature = "postgres")]
@@ -284,8 +294,10 @@ impl SqlStore {
             return Ok(Followed::Lost { position });
         }
         let record = |row: FollowedRow| {
-            let FollowedRow { user_id, session_id, org_id, member_id, revision, .. } = row;
-            let columns = ChangeColumns { kind: row.kind?, user_id, session_id, org_id, member_id, revision };
+            let FollowedRow { user_id, session_id, org_id, member_id, revision, token_id, expires_at, .. } = row;
+            let kind = row.kind?;
+            let columns =
+                ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at };
             Some(ChangeRecord { seq: row.seq?, at: row.at?, change: columns.into() })
         };
         Ok(Followed::Changes { changes: rows.into_iter().filter_map(record).collect(), position })

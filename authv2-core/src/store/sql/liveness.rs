@@ -29,7 +29,7 @@ macro_rules! session_columns {
         "sessions.session_id, sessions.user_id, sessions.transport, sessions.cookie_hash, sessions.opened_at, sessions.auth_time,
         sessions.last_seen_at, sessions.expires_at, sessions.idle_expires_at, sessions.ip, sessions.user_agent,
         sessions.amr, sessions.acr, sessions.org_id, sessions.store_id, sessions.risk, sessions.generation,
-        sessions.device, sessions.network_changed, sessions.device_changed,
+        sessions.device, sessions.network_changed, sessions.device_changed, sessions.key_thumbprint,
         COALESCE(
             sessions.revoked_at,
             (SELECT raised_at FROM session_generation WHERE floor > sessions.generation),

@@ -100,6 +100,15 @@ impl Tx {
         if !usable(&token, act.at) {
             return Ok(Rotated::Invalid);
         }
+        // Whoever cannot prove the key can do nothing with the token: not even end its session by showing an old one.
+        if !is_proven(&token.owner.session, rotation) {
+            return Ok(Rotated::Unproven);
+        }
+        if let Some(proof) = &rotation.proof
+            && !self.use_proof(proof).await?
+        {
+            return Ok(Rotated::ProofUsed);
+        }
         if token.consumed_at.is_some() {
             return self.judge_used(token, rotation, act).await;
         }
@@ -175,6 +184,11 @@ impl Tx {
         session.last_seen_at = at;
         Ok(())
     }
+}
+
+/// Whether the key that the session is bound to was proven, if it is bound to one.
+fn is_proven(session: &SessionRecord, rotation: &Rotation) -> bool {
+    session.key_thumbprint.as_deref().is_none_or(|key| rotation.proof.is_some_and(|proof| proof.key == key))
 }
 
 fn usable(token: &Presented, at: Timestamp) -> bool {

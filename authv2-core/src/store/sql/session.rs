@@ -53,8 +53,8 @@ const EVICT: &str = concat!(
 
 const INSERT: &str = "INSERT INTO sessions
     (session_id, user_id, transport, cookie_hash, opened_at, auth_time, last_seen_at, expires_at, idle_expires_at, ip,
-     user_agent, amr, acr, org_id, store_id, risk, device, generation)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+     user_agent, amr, acr, org_id, store_id, risk, device, key_thumbprint, generation)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
         (SELECT counter FROM session_generation))
     RETURNING generation";
 
@@ -219,6 +219,12 @@ impl Tx {
             .bind(&new.verified_hash)
             .fetch_optional(conn))?;
         let Some(user) = user else { return Ok(Opened::Void) };
+        if let Some(proof) = &new.proof
+            && !self.use_proof(proof).await?
+        {
+            self.abandon();
+            return Ok(Opened::ProofUsed);
+        }
         if !self.make_room(new, act.at).await? {
             self.abandon();
             return Ok(Opened::TooMany);
@@ -242,6 +248,7 @@ impl Tx {
                 .bind(session.store)
                 .bind(session.risk.as_str())
                 .bind(session.device.as_str())
+                .bind(session.key_thumbprint.as_deref())
                 .fetch_one(conn)
         )?;
         if let Some(refresh) = &new.refresh {

@@ -44,8 +44,9 @@ const RECORD_ACT: &str = "INSERT INTO audit
     (id, at, action, outcome, actor_kind, actor_id, target, ip, request_id, reason, org_id)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-const RECORD_CHANGE: &str = "INSERT INTO changes (at, kind, user_id, session_id, org_id, member_id, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const RECORD_CHANGE: &str = "INSERT INTO changes
+    (at, kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
@@ -91,6 +92,8 @@ impl Tx {
                 .bind(columns.org_id)
                 .bind(columns.member_id)
                 .bind(columns.revision)
+                .bind(columns.token_id)
+                .bind(columns.expires_at)
         )?;
         self.changes.push(change);
         Ok(())

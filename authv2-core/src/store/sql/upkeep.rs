@@ -56,8 +56,13 @@ pub(super) const PURGE_COUNTERS: &str = purge_counters!("");
 /// Leaves a counter that somebody is at: whoever counts locks several, in an order that this one does not keep.
 #[cfg(feature = "postgres")]
 pub(super) const PURGE_FREE_COUNTERS: &str = purge_counters!(" FOR UPDATE SKIP LOCKED");
+const PURGE_PROOFS: &str = "DELETE FROM used_proofs WHERE proof IN
+    (SELECT proof FROM used_proofs WHERE expires_at < $1 LIMIT 1000)";
 const PURGE_SAMPLES: &str = "DELETE FROM session_samples WHERE minute IN
     (SELECT minute FROM session_samples WHERE minute < $1 / 60000000 LIMIT 1000)";
+
+const PURGE_TOKENS: &str = "DELETE FROM revoked_tokens WHERE token_id IN
+    (SELECT token_id FROM revoked_tokens WHERE expires_at < $1 LIMIT 1000)";
 
 const RECENT_AUDIT: &str = "SELECT at, action, outcome, actor_kind, actor_id, org_id, target, ip, request_id, reason
     FROM audit ORDER BY seq DESC LIMIT $1";
@@ -95,6 +100,8 @@ impl Upkeep for SqlStore {
                     (PURGE_NETWORKS, before.networks),
                     (tx.texts().purge_counters, before.counters),
                     (PURGE_SAMPLES, before.samples),
+                    (PURGE_TOKENS, before.tokens),
+                    (PURGE_PROOFS, before.proofs),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }

@@ -100,6 +100,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         device: DeviceKind::Other,
         network_changed: false,
         device_changed: false,
+        key_thumbprint: None,
     };
     NewSession {
         record,
@@ -110,12 +111,13 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         verified_hash: None,
         rehashed: None,
         clear: Vec::new(),
+        proof: None,
     }
 }
 
 /// A use of `presented` with a salt and a successor of its own.
 pub(super) fn rotation(presented: SecretHash) -> Rotation {
-    Rotation { presented, salt: unique_bytes(), successor: new_token(), grace: GRACE, idle_ttl: IDLE }
+    Rotation { presented, salt: unique_bytes(), successor: new_token(), grace: GRACE, idle_ttl: IDLE, proof: None }
 }
 
 /// An organization of `owner` with two built-in roles, `owner` and `member`.

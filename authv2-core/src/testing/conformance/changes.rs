@@ -138,8 +138,15 @@ async fn tells_what_was_trimmed_away(world: World) {
     let old = here(&world).await;
     assert!(world.store().revoke_session(user, sessions[0], act("session.revoked", at(2))).await.unwrap());
     let nothing = at(0);
-    let before =
-        PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: at(3), samples: nothing };
+    let before = PurgeBefore {
+        sessions: nothing,
+        networks: nothing,
+        counters: nothing,
+        changes: at(3),
+        samples: nothing,
+        tokens: nothing,
+        proofs: nothing,
+    };
     while world.store().purge(before).await.unwrap() > 0 {}
     world.makes_table_incomparable();
     let Followed::Lost { position } = world.store().follow(Some(&old)).await.unwrap() else {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     audit::Act,
     changes::Change,
+    id::TokenId,
     store::{
         BucketRule, ContextChange, NewUser, OverLimit, ProfileChange, Risk, SharedStore, SignInQuery, Touch,
         UserRecord, UserStatus,
@@ -27,6 +28,7 @@ pub(super) const REPEATABLE: &[(&str, Prepare)] = &[
     ("open_session", |world, round| Box::pin(open_session(world, round))),
     ("revoke_session", |world, round| Box::pin(revoke_session(world, round))),
     ("revoke_sessions", |world, round| Box::pin(revoke_sessions(world, round))),
+    ("revoke_token", |world, round| Box::pin(revoke_token(world, round))),
     ("rotate_refresh", |world, round| Box::pin(rotate_refresh(world, round))),
     ("rotate_refresh of a stolen token", |world, round| Box::pin(rotate_stolen(world, round))),
     ("touch_sessions", |world, round| Box::pin(touch_sessions(world, round))),
@@ -189,6 +191,18 @@ async fn revoke_sessions(world: World, round: usize) -> Trial {
             rows.push(("session", store.session(id).await.unwrap().unwrap().0.revoked_at.is_some()));
         }
         rows
+    })
+}
+
+async fn revoke_token(world: World, _round: usize) -> Trial {
+    let (token, told) = (TokenId::new(), act("token.revoked", at(1)));
+    let (store, act) = (world.store().clone(), told.clone());
+    let verb = async move {
+        store.revoke_token(token, at(HOUR), act).await.unwrap();
+    };
+    let change = Change::TokenRevoked { token, expires_at: at(HOUR) };
+    trial(&world, Some(told), vec![change], verb, move |store| async move {
+        vec![("token", store.is_token_revoked(token).await.unwrap())]
     })
 }
 

@@ -42,10 +42,12 @@ mod limits;
 mod member;
 mod organization;
 mod password;
+mod proof;
 mod purge;
 mod races;
 mod refresh;
 mod refresh_model;
+mod revocation;
 mod role;
 mod session;
 mod session_statistics;
@@ -140,7 +142,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 26] = [
+    let rooms: [&[Case]; 28] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -151,6 +153,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
         session_statistics::CASES,
         refresh::CASES,
         refresh_model::CASES,
+        revocation::CASES,
+        proof::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,

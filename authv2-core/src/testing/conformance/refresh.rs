@@ -33,6 +33,8 @@ pub(super) enum Verdict {
     Again([u8; 16]),
     Invalid,
     Reused,
+    Unproven,
+    ProofUsed,
 }
 
 pub(super) fn verdict(rotated: &Rotated) -> Verdict {
@@ -41,6 +43,8 @@ pub(super) fn verdict(rotated: &Rotated) -> Verdict {
         Rotated::Again(_, _, salt) => Verdict::Again(*salt),
         Rotated::Invalid => Verdict::Invalid,
         Rotated::Reused(_) => Verdict::Reused,
+        Rotated::Unproven => Verdict::Unproven,
+        Rotated::ProofUsed => Verdict::ProofUsed,
     }
 }
 

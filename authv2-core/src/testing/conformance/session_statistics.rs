@@ -143,8 +143,15 @@ async fn forgets_samples_of_long_ago(world: World) {
     }
     let moment = |minute: i64| Timestamp::from_seconds(minute * 60);
     let nothing = moment(0);
-    let before =
-        PurgeBefore { sessions: nothing, networks: nothing, counters: nothing, changes: nothing, samples: moment(20) };
+    let before = PurgeBefore {
+        sessions: nothing,
+        networks: nothing,
+        counters: nothing,
+        changes: nothing,
+        samples: moment(20),
+        tokens: nothing,
+        proofs: nothing,
+    };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     let left = world.store().session_peaks(0, 1).await.unwrap();
     assert_eq!(left.iter().map(|peak| peak.start).collect::<Vec<_>>(), [20, 30]);

@@ -170,6 +170,8 @@ impl Sea {
                     counters: at(second),
                     changes: at(0),
                     samples: at(0),
+                    tokens: at(0),
+                    proofs: at(second),
                 };
                 store.purge(before).await.map(|_| ())
             }

@@ -37,7 +37,9 @@ async fn a_preflight_from_an_allowed_origin_passes_the_auth_layer() {
             assert_eq!(answer.header("access-control-allow-credentials"), "true", "{path}");
             assert!(lists(&answer, "access-control-allow-methods").contains(&method.to_ascii_lowercase()), "{path}");
             let headers = lists(&answer, "access-control-allow-headers");
-            for wanted in ["authorization", "content-type", "x-csrf-token", "x-api-key", "x-authv2-organization"] {
+            for wanted in
+                ["authorization", "content-type", "x-csrf-token", "x-api-key", "x-authv2-organization", "dpop"]
+            {
                 assert!(headers.iter().any(|header| header == wanted), "{wanted} is not in {headers:?}");
             }
             assert!(lists(&answer, "vary").contains(&"origin".to_owned()), "{:?}", answer.headers);
@@ -64,9 +66,15 @@ async fn an_allowed_page_may_read_the_answer_and_our_headers() {
         let answer = send(request).await;
         assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
         let exposed = lists(&answer, "access-control-expose-headers");
-        for wanted in
-            ["x-request-id", "www-authenticate", "retry-after", "ratelimit", "ratelimit-policy", "x-authv2-revision"]
-        {
+        for wanted in [
+            "x-request-id",
+            "www-authenticate",
+            "retry-after",
+            "ratelimit",
+            "ratelimit-policy",
+            "x-authv2-revision",
+            "dpop-nonce",
+        ] {
             assert!(exposed.iter().any(|header| header == wanted), "{wanted} is not in {exposed:?}");
         }
     }

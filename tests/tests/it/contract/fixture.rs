@@ -190,7 +190,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) {
     }
     let challenge = answer.header("www-authenticate");
     assert_eq!(!challenge.is_empty(), status == 401 || code == "ambiguous_credentials", "{status} {challenge:?}");
-    assert!(challenge.is_empty() || challenge.starts_with("Bearer "), "{challenge}");
+    let names_a_scheme = ["Bearer ", "DPoP "].iter().any(|scheme| challenge.starts_with(scheme));
+    assert!(challenge.is_empty() || names_a_scheme, "{challenge}");
     assert_eq!(answer.json.get("errors").is_some(), code == "validation_failed", "{}", answer.text);
 }
 

@@ -115,7 +115,7 @@ async fn a_token_of_another_deployment_is_refused() {
 }
 
 /// A deployment whose signing key the test knows, and a good token of it taken apart.
-async fn forgeable() -> (Deployment, Header, Value) {
+pub(crate) async fn forgeable() -> (Deployment, Header, Value) {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), SHARED_KEY).unwrap();
     let settings = quick().with("AUTHV2_TOKENS__ALG", "HS256");
@@ -125,7 +125,7 @@ async fn forgeable() -> (Deployment, Header, Value) {
     (deployment, good.header, good.claims)
 }
 
-fn sign(header: &Header, claims: &Value) -> String {
+pub(crate) fn sign(header: &Header, claims: &Value) -> String {
     encode(header, claims, &EncodingKey::from_secret(SHARED_KEY)).unwrap()
 }
 

@@ -5,7 +5,7 @@ mod entries;
 mod faults;
 mod nodes;
 mod races;
-mod secured;
+pub(crate) mod secured;
 mod sentinel;
 mod wake;
 
@@ -107,6 +107,7 @@ fn session(version: i64, read_at: Timestamp) -> Shared<Session> {
         device: DeviceKind::Desktop,
         network_changed: true,
         device_changed: false,
+        key_thumbprint: None,
     };
     Shared { value: (session, user), read_at }
 }

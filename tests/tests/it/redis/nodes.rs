@@ -29,7 +29,14 @@ async fn node(database: &str, redis: &str) -> AuthenticationService {
 
 async fn sign_in(auth: &AuthenticationService) -> (SessionId, String) {
     let transport = Transport::Bearer;
-    let login = Login { email: EMAIL.into(), password: PASSWORD.into(), organization: None, store: None, transport };
+    let login = Login {
+        email: EMAIL.into(),
+        password: PASSWORD.into(),
+        organization: None,
+        store: None,
+        transport,
+        proof: None,
+    };
     let signed_in = auth.login(login, &Origin::default()).await.unwrap();
     let Credentials::Tokens { access_token, .. } = signed_in.credentials else { panic!("no token") };
     (signed_in.session.id, access_token.expose().clone())

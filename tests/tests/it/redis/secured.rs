@@ -98,7 +98,7 @@ async fn speaks_tls_with_a_server_of_its_own_ca_and_no_other() {
 }
 
 /// Makes a CA, and a certificate for `localhost` by it. False where `openssl` is not installed.
-fn certify(directory: &Path) -> bool {
+pub(crate) fn certify(directory: &Path) -> bool {
     let openssl = |arguments: &str| {
         let ran = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
         ran.is_ok_and(|output| {

@@ -2,10 +2,11 @@
 DELETE FROM signing_keys WHERE reference IS NOT NULL;
 -- Where no key is asked for, a bound session's tokens would be good without it.
 DELETE FROM refresh_tokens WHERE session_id IN (SELECT session_id FROM sessions WHERE key_thumbprint IS NOT NULL);
-UPDATE sessions SET revoked_at = created_at WHERE revoked_at IS NULL AND key_thumbprint IS NOT NULL;
+UPDATE sessions SET revoked_at = opened_at WHERE revoked_at IS NULL AND key_thumbprint IS NOT NULL;
 ALTER TABLE sessions DROP COLUMN key_thumbprint;
 DROP TABLE used_proofs;
 DELETE FROM changes WHERE kind = 'token_revoked';
+ALTER TABLE changes DROP COLUMN expires_at;
 ALTER TABLE changes DROP COLUMN token_id;
 DROP TABLE revoked_tokens;
 DROP TABLE refused_key_material;

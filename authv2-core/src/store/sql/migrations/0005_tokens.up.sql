@@ -28,6 +28,7 @@ CREATE TABLE revoked_tokens (
 ) {strict};
 CREATE INDEX revoked_tokens_by_expiry ON revoked_tokens (expires_at);
 ALTER TABLE changes ADD COLUMN token_id {uuid};
+ALTER TABLE changes ADD COLUMN expires_at {bigint};
 
 -- Proofs of possession (DPoP) that were used, kept until they would be too old anyway.
 CREATE TABLE used_proofs (
