@@ -42,11 +42,11 @@ pub(super) struct CreateSigningKeyRequest {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a request that is read field by field")]
 pub(super) struct RotateRequest {
-    /// Seconds that the key before verifies after the new one signs. At least, and by default, as long as its tokens live;
-    /// with `activate_now` as short as wanted, which refuses live tokens.
+    /// Seconds that the key before verifies after the new one signs. At least, and by default, as long as its tokens
+    /// live; with `activate_now` as short as wanted, which refuses live tokens.
     overlap_seconds: Option<u64>,
-    /// Whether the new key signs at once. Verifiers elsewhere that hold a JWK Set without it refuse its tokens until they
-    /// read again.
+    /// Whether the new key signs at once. Verifiers elsewhere that hold a JWK Set without it refuse its tokens until
+    /// they read again.
     activate_now: Option<bool>,
 }
 
@@ -100,8 +100,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Reply> {
 
 /// Add a signing key
 ///
-/// Made here or brought along. It is published at once, and pending until a rotation takes it. For administrators of the
-/// platform, after a sign-in within the last 15 minutes.
+/// Made here or brought along. It is published at once, and pending until a rotation takes it. For administrators of
+/// the platform, after a sign-in within the last 15 minutes.
 #[utoipa::path(post, path = "/auth/admin/signing-keys", tag = "administration",
     request_body = CreateSigningKeyRequest, responses(
     (status = 201, body = SigningKeyResponse),
@@ -154,9 +154,9 @@ fn brought(
 
 /// Rotate the signing keys
 ///
-/// The oldest pending key, or one that is made now, signs as soon as every verifier can know it; the key before verifies
-/// on until its last token has expired. While a rotation is under way, this is that rotation. For administrators of the
-/// platform, after a sign-in within the last 15 minutes.
+/// The oldest pending key, or one that is made now, signs as soon as every verifier can know it; the key before
+/// verifies on until its last token has expired. While a rotation is under way, this is that rotation. For
+/// administrators of the platform, after a sign-in within the last 15 minutes.
 #[utoipa::path(post, path = "/auth/admin/signing-keys/rotate", tag = "administration",
     request_body = RotateRequest, responses(
     (status = 200, body = SigningKeyResponse, description = "The key that will sign, and when"),
@@ -179,8 +179,8 @@ pub(super) async fn rotate(call: Call<'_>) -> Result<Reply> {
 
 /// Revoke a signing key
 ///
-/// All its tokens are refused at once, everywhere, and its material is never accepted again. If it signs, another key does
-/// from now on. For administrators of the platform, after a sign-in within the last 15 minutes.
+/// All its tokens are refused at once, everywhere, and its material is never accepted again. If it signs, another key
+/// does from now on. For administrators of the platform, after a sign-in within the last 15 minutes.
 #[utoipa::path(post, path = "/auth/admin/signing-keys/{kid}/revoke", tag = "administration",
     params(("kid" = String, Path, description = "The key's name")),
     responses(

@@ -151,9 +151,9 @@ impl Builder {
         self
     }
 
-    /// Knows a signing key that is held elsewhere, in a KMS or an HSM; may be called for several. On a fresh store it signs
-    /// from the start, else it is pending until a rotation takes it. Every node needs it while it signs. Default: none,
-    /// and keys are made here and sealed under the master key.
+    /// Knows a signing key that is held elsewhere, in a KMS or an HSM; may be called for several. On a fresh store it
+    /// signs from the start, else it is pending until a rotation takes it. Every node needs it while it signs. Default:
+    /// none, and keys are made here and sealed under the master key.
     #[must_use]
     pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
         self.signers.push(signer);

@@ -20,7 +20,8 @@ use crate::{
 
 /// While other nodes' changes cannot be read, the keys are read again after so long.
 const DISTRUST: Duration = Duration::from_secs(1);
-/// How much later than it was made a key may have come into the store: the longest that a write takes, and clocks apart.
+/// How much later than it was made a key may have come into the store: the longest that a write takes, and clocks
+/// apart.
 const COMMIT: Duration = Duration::from_secs(120);
 
 /// Whether the keys at hand are those of the store.

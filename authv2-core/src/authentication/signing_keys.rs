@@ -18,7 +18,8 @@ use crate::{
 /// How often the keys are looked at, and the least pause between two looks.
 const LOOK: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the one who takes the steps has for them: another one takes over after that, so a dead one is missed no longer.
+/// How long the one who takes the steps has for them: another one takes over after that, so a dead one is missed no
+/// longer.
 const LEASE: Duration = Duration::from_secs(15);
 
 /// A signing key to be added.
@@ -105,8 +106,8 @@ impl AuthenticationService {
     }
 }
 
-/// Looks after the signing keys: what a moment asks for is done by whichever node is there. Ends with the last handle to
-/// the service.
+/// Looks after the signing keys: what a moment asks for is done by whichever node is there. Ends with the last handle
+/// to the service.
 pub(super) fn tend(inner: &Arc<Inner>) {
     let (service, node): (Weak<Inner>, _) = (Arc::downgrade(inner), NodeId::new());
     tokio::spawn(async move {

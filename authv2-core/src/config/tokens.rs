@@ -27,8 +27,9 @@ pub struct TokenConfig {
     pub audience: Option<String>,
     /// The first signing key of a fresh store: PEM, or raw bytes for HS256. Without it one is made.
     pub signing_key_file: Option<PathBuf>,
-    /// How long a key made here signs before the next one does; 90 days by default, zero for as long as nobody asks. Keys
-    /// that were brought along are never replaced by schedule. The longer a key signs, the longer a stolen one serves.
+    /// How long a key made here signs before the next one does; 90 days by default, zero for as long as nobody asks.
+    /// Keys that were brought along are never replaced by schedule. The longer a key signs, the longer a stolen one
+    /// serves.
     pub rotation_interval: Duration,
     /// How far ahead of the clock `iat` and `nbf` may be, at most 60 s; 30 s by default. `exp` has no leeway.
     pub leeway: Duration,

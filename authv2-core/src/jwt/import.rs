@@ -21,8 +21,8 @@ use crate::secret::Secret;
 const RSA_BITS_MIN: usize = 3072;
 
 impl SigningKey {
-    /// Reads a key from a file: PEM as in [`SigningKey::from_pem`], or for HMAC the raw bytes of the secret, all of them,
-    /// a final line feed included.
+    /// Reads a key from a file: PEM as in [`SigningKey::from_pem`], or for HMAC the raw bytes of the secret, all of
+    /// them, a final line feed included.
     ///
     /// # Errors
     /// [`KeyError`] if it holds no key for `algorithm`, or one too weak for it.
@@ -33,8 +33,8 @@ impl SigningKey {
         Self::from_pem(algorithm, std::str::from_utf8(contents).map_err(|_| KeyError::NotPem)?)
     }
 
-    /// Reads an unencrypted private key in PEM: PKCS#8 as `openssl genpkey` writes it, SEC 1 for elliptic curves, PKCS#1
-    /// for RSA.
+    /// Reads an unencrypted private key in PEM: PKCS#8 as `openssl genpkey` writes it, SEC 1 for elliptic curves,
+    /// PKCS#1 for RSA.
     ///
     /// # Errors
     /// [`KeyError`] if the text is no such file, or the key does not belong to `algorithm` (HMAC keys never do) or is an

@@ -1,7 +1,7 @@
 //! The signing keys of a deployment: made, brought along, rotated, revoked, and looked after.
 //!
-//! Every change is judged on the keys as they were read, and written only if they still are so: whoever dies between two
-//! steps leaves whole keys behind, and two who do the same thing at once do it once.
+//! Every change is judged on the keys as they were read, and written only if they still are so: whoever dies between
+//! two steps leaves whole keys behind, and two who do the same thing at once do it once.
 
 use std::sync::Arc;
 
@@ -132,9 +132,9 @@ impl KeyRing {
         self.publish(SigningKeyRecord { imported: true, ..sealed }, actor, origin).await
     }
 
-    /// Has another key sign, as soon as every verifier can know it: the oldest pending one, or else one that is made now.
-    /// The key that signs by then verifies on until the last of its tokens has expired. While a rotation is under way,
-    /// this is that rotation.
+    /// Has another key sign, as soon as every verifier can know it: the oldest pending one, or else one that is made
+    /// now. The key that signs by then verifies on until the last of its tokens has expired. While a rotation is under
+    /// way, this is that rotation.
     ///
     /// # Errors
     /// [`KeyChangeError`].
@@ -205,8 +205,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Publishes the public half of a key that is held elsewhere, unless it is there already: pending, or signing at once
-    /// where there is no key yet.
+    /// Publishes the public half of a key that is held elsewhere, unless it is there already: pending, or signing at
+    /// once where there is no key yet.
     ///
     /// # Errors
     /// [`KeyChangeError::Refused`] for a key that was revoked once, or an outage.

@@ -47,8 +47,8 @@ impl From<MintError> for Error {
     }
 }
 
-/// Mints and verifies access tokens. It does no I/O but to ask a [`Signer`]: whoever owns it reads the records from the store and calls
-/// [`JwtService::reload`] when the change feed says that keys changed.
+/// Mints and verifies access tokens. It does no I/O but to ask a [`Signer`]: whoever owns it reads the records from the
+/// store and calls [`JwtService::reload`] when the change feed says that keys changed.
 #[derive(Debug)]
 pub struct JwtService {
     keys: RwLock<Arc<KeySet>>,

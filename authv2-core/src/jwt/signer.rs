@@ -26,7 +26,8 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// The public half, which every signature is checked with before it leaves.
     fn public_key(&self) -> Jwk;
 
-    /// Signs `input`, in the form that JWS wants: for ECDSA both numbers at full length (RFC 7518 section 3.4), not DER.
+    /// Signs `input`, in the form that JWS wants: for ECDSA both numbers at full length (RFC 7518 section 3.4), not
+    /// DER.
     ///
     /// # Errors
     /// [`SignerError::failed`].

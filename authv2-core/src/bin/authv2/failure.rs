@@ -40,6 +40,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Keys(#[from] KeyChangeError),
     /// The key cannot be read.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[error("the key cannot be read: {0}")]
     KeyFile(String),
     /// The password cannot be read.

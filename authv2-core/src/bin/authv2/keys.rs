@@ -32,8 +32,8 @@ pub(crate) enum Keys {
         /// It signs at once. Verifiers elsewhere that hold the keys of before refuse its tokens until they read again.
         #[arg(long)]
         activate_now: bool,
-        /// How long the key before verifies after that, in seconds; never shorter than its tokens live, unless the new one
-        /// is to sign at once.
+        /// How long the key before verifies after that, in seconds; never shorter than its tokens live, unless the new
+        /// one is to sign at once.
         #[arg(long, value_name = "SECONDS")]
         overlap: Option<u64>,
     },
