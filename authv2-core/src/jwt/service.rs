@@ -105,6 +105,21 @@ impl JwtService {
         })
     }
 
+    /// Whether tokens can be signed now: asks whoever holds the key, where it is held elsewhere, and waits for nothing
+    /// where it is here. To be asked before something is used up that a token is given for.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub async fn try_signing(&self, now: Timestamp) -> Result<(), MintError> {
+        let keys = self.keys();
+        let key = keys.signer(now).ok_or(MintError::NoActiveKey)?;
+        match key.private {
+            PrivateHalf::Here(_) => Ok(()),
+            // No token: it has no dots and names no claims.
+            PrivateHalf::Elsewhere(_) => self.sign(key, b"authv2 asks whether this key signs").await.map(drop),
+        }
+    }
+
     /// Signs `claims` with the key that is active at `now`. They are taken as they are: what they say is the caller's
     /// responsibility. It waits only where the key is held elsewhere.
     ///
