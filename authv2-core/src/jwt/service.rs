@@ -11,7 +11,12 @@ use super::{
     AccessClaims, ActiveKey, ClaimRules, Jwks, KeyError, KeyRingError, KeySet, MAX_TOKEN_BYTES, Signer, SignerError,
     TokenRefusal, jws::CompactJws, keyset::PrivateHalf, kid, signer::Held, verify_access_token,
 };
-use crate::{clock::Timestamp, error::Error, master_key::MasterKey, store::SigningKeyRecord};
+use crate::{
+    clock::Timestamp,
+    error::Error,
+    master_key::MasterKey,
+    store::{SigningKeyRecord, breaker::BreakerHealth},
+};
 
 /// A token could not be minted.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +108,15 @@ impl JwtService {
             PrivateHalf::Here(_) => true,
             PrivateHalf::Elsewhere(reference) => self.held(reference).is_some(),
         })
+    }
+
+    /// How the signer does that holds the key of `now`; `None` where that is held here.
+    #[must_use]
+    pub(crate) fn signer_health(&self, now: Timestamp) -> Option<BreakerHealth> {
+        match self.keys().signer(now)?.private {
+            PrivateHalf::Here(_) => None,
+            PrivateHalf::Elsewhere(reference) => Some(self.held(reference)?.health()),
+        }
     }
 
     /// Signs `claims` with the key that is active at `now`. They are taken as they are: what they say is the caller's
