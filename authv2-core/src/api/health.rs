@@ -136,9 +136,19 @@ async fn cache(auth: &AuthenticationService) -> Option<Component> {
     })
 }
 
+/// A signer that does not answer is no reason to take this node out of service: every other one has the same, and tokens
+/// are verified without it.
 fn signing_keys(auth: &AuthenticationService) -> Component {
     let signs = auth.jwt().can_sign(auth.now());
-    let component = Component::new(signs, "no key signs at present");
+    let mut component = Component::new(signs, "no key signs at present");
+    if let Some(signer) = auth.jwt().signer_health(auth.now()) {
+        component.circuit = Some(signer.circuit);
+        component.last_success_at = signer.last_success.map(|ago| auth.now() - ago);
+        if signer.circuit != Circuit::Closed {
+            component.status = Status::Degraded;
+            component.detail = Some("the signer fails: tokens are verified, and none are made".to_owned());
+        }
+    }
     // They are read before the next token is verified.
     let changed = (!auth.keys_are_current()).then(|| "changed, and not read since".to_owned());
     Component { detail: component.detail.or(changed), ..component }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     authentication::NewSigningKey,
     error::{FieldError, Result},
-    jwt::{Algorithm, KeyError, KeyStatus, Rotation, SigningKey},
+    jwt::{Algorithm, KeyError, KeyStatus, Rotation, SigningKey, UnknownAlgorithm},
 };
 
 /// How many keys a page holds at most, and if nobody says.
@@ -114,6 +114,13 @@ pub(super) async fn create(call: Call<'_>) -> Result<Reply> {
     call.auth.require_key_keeper(principal)?;
     let mut fields = call.fields()?;
     let algorithm: Option<Algorithm> = fields.parsed("alg", "invalid_choice");
+    let algorithm = algorithm.filter(|algorithm| {
+        let signs = Algorithm::SIGNING.contains(algorithm);
+        if !signs {
+            fields.refuse("alg", "invalid_choice", UnknownAlgorithm.to_string());
+        }
+        signs
+    });
     let (pem, jwk) = (fields.optional_secret("pem"), fields.optional_data("jwk"));
     let new = match (algorithm, &pem, &jwk) {
         (Some(_), Some(_), Some(_)) => {

@@ -126,7 +126,6 @@ pub(super) fn key_policy(config: &Config) -> KeyPolicy {
         alg: config.tokens.alg,
         token_life: config.tokens.access_ttl,
         jwks_max_age: config.tokens.jwks_max_age,
-        staleness: config.changes.max_staleness,
         rotation_interval: config.tokens.rotation_interval,
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     DAY,
     problem::{Problem, Problems},
-    setting::choice,
+    setting::{Setting, choice},
     visitor::Visitor,
 };
 use crate::jwt::Algorithm;
@@ -94,6 +94,9 @@ impl TokenConfig {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
+        if !Algorithm::SIGNING.contains(&self.alg) {
+            problems.report("tokens.alg", Problem::Expected(<Algorithm as Setting>::EXPECTED));
+        }
         // Or keys would be made faster than they end.
         let shortest = self.access_ttl + self.jwks_max_age;
         if !self.rotation_interval.is_zero() && self.rotation_interval < shortest {

@@ -71,6 +71,9 @@ algorithms! {
 }
 
 impl Algorithm {
+    /// Those that keys of a deployment sign with. The others are only verified, where an issuer elsewhere uses them.
+    pub const SIGNING: &[Self] = &[Self::EdDSA, Self::ES256, Self::ES384, Self::RS256, Self::PS256, Self::HS256];
+
     /// Whether one secret both signs and verifies. Such keys are never published.
     #[must_use]
     pub const fn is_symmetric(self) -> bool {

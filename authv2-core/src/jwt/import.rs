@@ -134,9 +134,15 @@ fn pkcs8_of_rsa(pair: Option<RsaKeyPair>) -> Result<Zeroizing<Vec<u8>>, KeyError
 }
 
 fn strong_enough(key: SigningKey) -> Result<SigningKey, KeyError> {
-    match key.rsa_bits() {
+    long_enough(key.rsa_bits())?;
+    Ok(key)
+}
+
+/// Whether an RSA key of so many bits may sign here, wherever it is held.
+pub(super) fn long_enough(rsa_bits: Option<usize>) -> Result<(), KeyError> {
+    match rsa_bits {
         Some(bits) if bits < RSA_BITS_MIN => Err(KeyError::RsaSize { bits }),
-        _ => Ok(key),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyError, VerifyingKey};
+use super::{Algorithm, KeyError, VerifyingKey, rsa_strength};
 use crate::secret::Secret;
 
 /// A JSON Web Key. Members that are not understood, private ones among them, are ignored and never written.
@@ -109,6 +109,20 @@ impl Jwk {
             kid: Some(kid.to_owned()),
             ..self
         }
+    }
+
+    /// The same key with the numbers of RSA in their one form (RFC 7518 section 2), so that it has one thumbprint.
+    pub(super) fn normalised(self) -> Result<Self, JwkError> {
+        if self.kty != "RSA" {
+            return Ok(self);
+        }
+        let number = |text| Ok::<_, JwkError>(Some(URL_SAFE_NO_PAD.encode(integer(text)?)));
+        Ok(Self { n: number(&self.n)?, e: number(&self.e)?, ..self })
+    }
+
+    /// The length of the modulus of `RSA`.
+    pub(super) fn rsa_bits(&self) -> Option<usize> {
+        (self.kty == "RSA").then(|| integer(&self.n).ok()).flatten().map(|modulus| rsa_strength::bits(&modulus))
     }
 
     /// The algorithms this key may be used with: the one it names; else those of `allowed` that fit its type; else,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     Algorithm, KeyError, KeyPolicy, KeyRingError, Rotation, Signer, SigningKey,
     record::{fingerprint, refer_to_key, seal_key, unseal},
-    rotation::{self, Changed, Step},
+    rotation::{self, Asker, Changed, Step},
 };
 use crate::{
     audit::{Act, Actor, Origin},
@@ -139,16 +139,25 @@ impl KeyRing {
     /// # Errors
     /// [`KeyChangeError`].
     pub async fn rotate(&self, asked: Rotation, actor: Actor, origin: &Origin) -> Result<KeyStatus, KeyChangeError> {
+        self.rotate_for(Asker::Operator, asked, actor, origin).await
+    }
+
+    async fn rotate_for(
+        &self,
+        asker: Asker,
+        asked: Rotation,
+        actor: Actor,
+        origin: &Origin,
+    ) -> Result<KeyStatus, KeyChangeError> {
         let mut new = None;
         for _ in 0..TRIES {
             let seen = self.store.signing_keys().await?;
-            if rotation::needs_new(&seen, self.clock.now()) && new.is_none() {
+            if rotation::needs_new(&seen, self.clock.now(), asker) && new.is_none() {
                 new = Some(self.generate(self.policy.alg).await?);
             }
             let now = self.clock.now();
-            let Some(Changed { put, key }) = rotation::rotate(&seen, new.clone(), now, &self.policy, asked) else {
-                continue;
-            };
+            let changed = rotation::rotate(&seen, new.clone(), now, &self.policy, asked, asker);
+            let Some(Changed { put, key }) = changed else { continue };
             let act = Act::new("signing_key.rotated", actor, now, origin).on(&key.kid);
             if let Some(keys) = self.write(seen, put, Vec::new(), act).await? {
                 return Ok(status(&key, &keys, now));
@@ -166,8 +175,7 @@ impl KeyRing {
         for _ in 0..TRIES {
             let seen = self.store.signing_keys().await?;
             let key = seen.iter().find(|key| key.kid == kid).ok_or(KeyChangeError::Unknown)?;
-            let others: Vec<_> = seen.iter().filter(|other| other.kid != kid).cloned().collect();
-            if rotation::needs_new(&others, self.clock.now()) && new.is_none() && key.revoked_at.is_none() {
+            if rotation::needs_new_without(&seen, key, self.clock.now()) && new.is_none() {
                 new = Some(self.generate(self.policy.alg).await?);
             }
             let now = self.clock.now();
@@ -257,7 +265,8 @@ impl KeyRing {
             let act = |action, kid: &str| Act::new(action, Actor::System, now, &origin).on(kid);
             match step {
                 Step::Rotate => {
-                    let key = self.rotate(Rotation::default(), Actor::System, &origin).await?;
+                    let asked = Rotation::default();
+                    let key = self.rotate_for(Asker::Schedule, asked, Actor::System, &origin).await?;
                     tracing::info!(kid = key.kid, activates_at = %key.activates_at, "another signing key is to follow");
                 }
                 Step::Retire(kid) => {
@@ -306,12 +315,35 @@ impl KeyRing {
         if put.is_empty() {
             return Ok(Some(seen));
         }
+        let judged = act.at;
         let change = KeyChange { seen, put, refuse, remove: Vec::new() };
         match self.store.change_signing_keys(change, act).await? {
-            KeysChanged::Done(keys) => Ok(Some(keys)),
+            KeysChanged::Done(keys) => Ok(Some(self.put_later(keys, judged).await?)),
             KeysChanged::Stale => Ok(None),
             KeysChanged::RefusedMaterial => Err(KeyChangeError::Refused),
         }
+    }
+
+    /// Puts the moments later of a change that was judged too long before it was committed.
+    async fn put_later(
+        &self,
+        mut keys: Vec<SigningKeyRecord>,
+        mut judged: Timestamp,
+    ) -> Result<Vec<SigningKeyRecord>, KeyChangeError> {
+        for _ in 0..TRIES {
+            let now = self.clock.now();
+            let put = rotation::later(&keys, judged, now);
+            if now.since(judged) <= rotation::SKEW || put.is_empty() {
+                return Ok(keys);
+            }
+            let act = Act::new("signing_key.extended", Actor::System, now, &Origin::default());
+            let change = KeyChange { seen: keys, put, ..KeyChange::default() };
+            match self.store.change_signing_keys(change, act).await? {
+                KeysChanged::Done(changed) => (keys, judged) = (changed, now),
+                KeysChanged::Stale | KeysChanged::RefusedMaterial => keys = self.store.signing_keys().await?,
+            }
+        }
+        Err(busy().into())
     }
 
     /// What a stored key is known by; of an older one it is found out. None where nothing of it is left.
@@ -335,6 +367,8 @@ impl KeyRing {
 }
 
 fn status(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestamp) -> KeyStatus {
+    // As it is stored: its moments may have been put later.
+    let key = keys.iter().find(|stored| stored.kid == key.kid).unwrap_or(key);
     KeyStatus {
         kid: key.kid.clone(),
         alg: key.alg.clone(),

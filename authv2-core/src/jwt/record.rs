@@ -3,7 +3,7 @@
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Algorithm, Jwk, KeyError, KeyRingError, SigningKey, kid};
+use super::{Algorithm, Jwk, KeyError, KeyRingError, SigningKey, import::long_enough, kid};
 use crate::{
     clock::Timestamp,
     master_key::MasterKey,
@@ -65,14 +65,16 @@ pub(super) fn refer_to_key(
     now: Timestamp,
     master: &MasterKey,
 ) -> Result<SigningKeyRecord, KeyRingError> {
-    if algorithm.is_symmetric() {
+    if algorithm.is_symmetric() || !Algorithm::SIGNING.contains(&algorithm) {
         return Err(KeyError::Rejected.into());
     }
+    let public = public.clone().normalised().map_err(|_| KeyError::Rejected)?;
     public.verifying_key(algorithm).map_err(|_| KeyError::Rejected)?;
+    long_enough(public.rsa_bits())?;
     let kid = kid::new(now, master)?;
-    let json = serde_json::to_vec(&public.clone().for_signing_with(algorithm, &kid)).map_err(|_| KeyError::Failed)?;
+    let fingerprint = public_fingerprint(&public)?;
+    let json = serde_json::to_vec(&public.for_signing_with(algorithm, &kid)).map_err(|_| KeyError::Failed)?;
     let sealed = master.seal(&json, &public_context(&kid, algorithm, reference))?;
-    let fingerprint = public_fingerprint(public)?;
     Ok(SigningKeyRecord {
         reference: Some(reference.to_owned()),
         imported: true,
@@ -167,6 +169,11 @@ fn public_context(kid: &str, algorithm: Algorithm, reference: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::{
+        rsa::KeySize,
+        signature::{KeyPair as _, RsaKeyPair},
+    };
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -204,6 +211,37 @@ mod tests {
         assert!(unseal(&record, &master()).is_err(), "it is no private key");
         let here = pending_key_record(Algorithm::EdDSA, NOW, &master()).unwrap();
         assert!(unseal_public(&here, "kms/1", &master()).is_err(), "nor the other way round");
+    }
+
+    #[test]
+    fn a_key_elsewhere_is_as_strong_as_one_here_and_known_in_whatever_form() {
+        let refer = |public: &Jwk| refer_to_key("kms/1", Algorithm::RS256, public, NOW, &master());
+        let weak = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let public = weak.public_key();
+        let number = |bytes: &[u8]| Some(URL_SAFE_NO_PAD.encode(bytes));
+        let weak = Jwk {
+            n: number(public.modulus().big_endian_without_leading_zero()),
+            e: number(public.exponent().big_endian_without_leading_zero()),
+            kty: "RSA".to_owned(),
+            ..Jwk::default()
+        };
+        let refused = refer(&weak).unwrap_err();
+        assert!(matches!(refused, KeyRingError::New(KeyError::RsaSize { bits: 2048 })), "{refused:?}");
+
+        let key = SigningKey::generate(Algorithm::RS256).unwrap();
+        let public = key.public_jwk("x").unwrap();
+        let padded = |text: &Option<String>| {
+            let bytes = URL_SAFE_NO_PAD.decode(text.as_ref().unwrap()).unwrap();
+            number(&[&[0, 0], bytes.as_slice()].concat())
+        };
+        let other_form = Jwk { n: padded(&public.n), e: padded(&public.e), ..public.clone() };
+        let known = Some(fingerprint(&key, &master()).unwrap());
+        assert_eq!(
+            (refer(&public).unwrap().fingerprint, refer(&other_form).unwrap().fingerprint),
+            (known.clone(), known)
+        );
+        let unnamed = SigningKey::generate(Algorithm::ES512).unwrap().public_jwk("x").unwrap();
+        assert!(refer_to_key("kms/1", Algorithm::ES512, &unnamed, NOW, &master()).is_err());
     }
 
     #[test]

@@ -21,8 +21,12 @@ use crate::{
     store::{KeyState, SigningKeyRecord},
 };
 
-/// How far the clocks of two nodes may be apart.
-const SKEW: Duration = Duration::from_secs(1);
+/// How far the clocks of two nodes may be apart, and the time together that a change takes to be committed. What takes
+/// longer puts its moments later afterwards ([`later`]).
+pub(super) const SKEW: Duration = Duration::from_secs(1);
+/// How long any node may go without hearing of a change: the most that `changes.max_staleness` may be, since other nodes
+/// may be configured otherwise than this one.
+const STALENESS: Duration = Duration::from_secs(60);
 /// What keeps two moments apart.
 const INSTANT: Duration = Duration::from_micros(1);
 /// How long after its end a key's private half is kept: nobody's clock says anymore that it verifies.
@@ -39,8 +43,6 @@ pub struct KeyPolicy {
     pub token_life: Duration,
     /// How long verifiers may keep a JWK Set.
     pub jwks_max_age: Duration,
-    /// How long a node may go without hearing of a change.
-    pub staleness: Duration,
     /// How long a key made here signs before the next one does; zero for as long as nobody asks.
     pub rotation_interval: Duration,
 }
@@ -54,6 +56,15 @@ pub struct Rotation {
     /// Whether the new key signs at once. Verifiers elsewhere that hold a JWK Set without it refuse its tokens until
     /// they read again; the nodes of this deployment never do.
     pub activate_now: bool,
+}
+
+/// Who has another key sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Somebody, who takes whatever key is pending.
+    Operator,
+    /// The clock. It leaves alone what somebody brought along or holds elsewhere: that is there for its own purpose.
+    Schedule,
 }
 
 /// What is to be done to the keys when its moment has come.
@@ -103,13 +114,13 @@ pub(super) fn state(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Time
 
 /// How long ago a node may have read the keys that it gives out to be kept for `max_age`.
 pub(crate) fn jwks_lag(max_age: Duration, staleness: Duration) -> Duration {
-    jwks_slack(max_age, staleness).saturating_sub(SKEW)
+    max_age.min(staleness + SKEW).saturating_sub(SKEW)
 }
 
 /// How old, beyond its `max-age`, the JWK Set of a verifier may be: a node that has not heard of a new key yet may have
 /// given it out, or one whose clock is behind.
-fn jwks_slack(max_age: Duration, staleness: Duration) -> Duration {
-    max_age.min(staleness + SKEW)
+fn jwks_slack(max_age: Duration) -> Duration {
+    max_age.min(STALENESS + SKEW)
 }
 
 /// A new key among `keys`: published from `now` on. The very first one signs at once, since nobody holds a JWK Set
@@ -133,8 +144,13 @@ pub(super) fn publish(
 }
 
 /// Whether a rotation would need a key that is not there yet.
-pub(super) fn needs_new(keys: &[SigningKeyRecord], now: Timestamp) -> bool {
-    scheduled(keys, now).is_none() && oldest_pending(keys, now).is_none()
+pub(super) fn needs_new(keys: &[SigningKeyRecord], now: Timestamp, asker: Asker) -> bool {
+    scheduled(keys, now).is_none() && oldest_pending(keys, now, asker).is_none()
+}
+
+/// Whether the revocation of `key` would.
+pub(super) fn needs_new_without(keys: &[SigningKeyRecord], key: &SigningKeyRecord, now: Timestamp) -> bool {
+    signs(key, keys, now) && replacement(keys, key, now).is_none()
 }
 
 /// Has another key sign: the one that is scheduled already, or the oldest pending one, or `new`. Asked for twice it is
@@ -145,10 +161,11 @@ pub(super) fn rotate(
     now: Timestamp,
     policy: &KeyPolicy,
     asked: Rotation,
+    asker: Asker,
 ) -> Option<Changed> {
     let current = signing(keys.iter(), now);
     let under_way = scheduled(keys, now);
-    let chosen = under_way.or_else(|| oldest_pending(keys, now)).cloned();
+    let chosen = under_way.or_else(|| oldest_pending(keys, now, asker)).cloned();
     let chosen = chosen.or_else(|| new.map(|key| publish(key, keys, now, policy)))?;
     if under_way.is_some() && asked == Rotation::default() && current.is_some() {
         return Some(Changed { put: Vec::new(), key: chosen });
@@ -161,7 +178,7 @@ pub(super) fn rotate(
     let mut put = vec![successor.clone()];
     if let Some(current) = current {
         // Whoever has yet to hear of this signs with it a little longer.
-        let unheard = (policy.staleness + SKEW).saturating_sub(activates_at.since(now));
+        let unheard = (STALENESS + SKEW).saturating_sub(activates_at.since(now));
         let least = of_seconds(current.token_life) + unheard;
         let overlap = match asked.overlap {
             Some(overlap) if asked.activate_now => overlap,
@@ -175,7 +192,7 @@ pub(super) fn rotate(
 }
 
 /// Refuses a key from `now` on. If it signs, another one does at once: the one that was to follow, or a pending one,
-/// first of all one that verifiers know, or `new`. `None` if there is no such key.
+/// first of all one that is held here and that verifiers know, or `new`. `None` if there is no such key.
 pub(super) fn revoke(
     keys: &[SigningKeyRecord],
     kid: &str,
@@ -196,9 +213,8 @@ pub(super) fn revoke(
     };
     let others: Vec<SigningKeyRecord> = keys.iter().filter(|other| other.kid != kid).cloned().collect();
     let mut put = vec![revoked.clone()];
-    let signed = signing(keys.iter(), now).is_some_and(|signing| signing.kid == kid);
-    if signed {
-        let chosen = scheduled(&others, now).or_else(|| known_pending(&others, now)).cloned();
+    if signs(key, keys, now) {
+        let chosen = replacement(keys, key, now).cloned();
         let chosen = chosen.or_else(|| new.map(|key| publish(key, keys, now, policy)))?;
         let successor = SigningKeyRecord { state: KeyState::Active, activates_at: now, retires_at: None, ..chosen };
         put.extend(superseded(&others, &[&successor.kid], now));
@@ -211,6 +227,20 @@ pub(super) fn revoke(
         put.push(SigningKeyRecord { retires_at: None, ..current.clone() });
     }
     Some(Changed { put, key: revoked })
+}
+
+/// The keys with every moment put later that was still to come at `judged`: what was judged then is committed only
+/// `now`.
+pub(super) fn later(keys: &[SigningKeyRecord], judged: Timestamp, now: Timestamp) -> Vec<SigningKeyRecord> {
+    let by = now.since(judged);
+    let put_later = |key: &SigningKeyRecord| SigningKeyRecord {
+        activates_at: if key.activates_at > judged { key.activates_at + by } else { key.activates_at },
+        // What has ended meanwhile stays so.
+        retires_at: key.retires_at.map(|at| if at > now { at + by } else { at }),
+        ..key.clone()
+    };
+    let alive = keys.iter().filter(|key| verifies(key, now));
+    alive.map(|key| (key, put_later(key))).filter(|(key, put)| *key != put).map(|(_, put)| put).collect()
 }
 
 /// The keys that promise less than this node's settings, with what they are to promise: before it mints a token or
@@ -233,6 +263,8 @@ pub(super) fn next_step(keys: &[SigningKeyRecord], now: Timestamp, policy: &KeyP
         return Some((now, Step::Rotate));
     }
     let ends = keys.iter().filter_map(|key| match key.state {
+        // By its record alone it is known again when its signer comes back.
+        KeyState::Retired if key.reference.is_some() => None,
         KeyState::Retired => Some((key.retires_at? + KEEP_RETIRED, Step::Purge(key.kid.clone()))),
         _ => Some((key.retires_at? + RETIRE_MARGIN, Step::Retire(key.kid.clone()))),
     });
@@ -248,8 +280,7 @@ fn next_rotation(
     now: Timestamp,
     policy: &KeyPolicy,
 ) -> Option<Timestamp> {
-    let is_ours = !signing.imported && signing.reference.is_none();
-    if policy.rotation_interval.is_zero() || !is_ours || scheduled(keys, now).is_some() {
+    if policy.rotation_interval.is_zero() || !is_ours(signing) || scheduled(keys, now).is_some() {
         return None;
     }
     let ahead = known_everywhere(keys, now, policy).since(now);
@@ -267,7 +298,7 @@ fn known_everywhere(keys: &[SigningKeyRecord], now: Timestamp, policy: &KeyPolic
     // Sets with a key in them were given out for as long as it verified.
     let kept = |key: &SigningKeyRecord| key.retires_at.map_or(now, |at| at.min(now)) + of_seconds(key.jwks_max_age);
     let gone = keys.iter().map(kept).fold(now + policy.jwks_max_age, Timestamp::max);
-    gone + jwks_slack(gone.since(now), policy.staleness)
+    gone + jwks_slack(gone.since(now))
 }
 
 /// The key that is chosen to sign next.
@@ -284,16 +315,34 @@ fn pending(keys: &[SigningKeyRecord], now: Timestamp) -> impl Iterator<Item = &S
     keys.iter().filter(move |key| key.state == KeyState::Pending && verifies(key, now))
 }
 
-fn oldest_pending(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&SigningKeyRecord> {
-    pending(keys, now).min_by_key(|key| key.created_at)
+fn oldest_pending(keys: &[SigningKeyRecord], now: Timestamp, asker: Asker) -> Option<&SigningKeyRecord> {
+    let eligible = |key: &&SigningKeyRecord| asker == Asker::Operator || is_ours(key);
+    pending(keys, now).filter(eligible).min_by_key(|key| key.created_at)
 }
 
-/// The pending key that verifiers have known the longest.
-fn known_pending(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&SigningKeyRecord> {
-    pending(keys, now).min_by_key(|key| key.activates_at)
+/// The key that signs from the moment that `revoked`, which does, is refused: the one that was to follow, or the pending
+/// one that verifiers have known the longest. One that is held elsewhere only replaces such a one, since nobody knows
+/// whether every node has its signer.
+fn replacement<'a>(
+    keys: &'a [SigningKeyRecord],
+    revoked: &SigningKeyRecord,
+    now: Timestamp,
+) -> Option<&'a SigningKeyRecord> {
+    let is_elsewhere = |key: &SigningKeyRecord| key.reference.is_some();
+    let spare = pending(keys, now).filter(|key| !is_elsewhere(key) || is_elsewhere(revoked));
+    scheduled(keys, now).or_else(|| spare.min_by_key(|key| (is_elsewhere(key), key.activates_at)))
 }
 
-/// Those that signed before, so that none of them ever signs again.
+fn signs(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestamp) -> bool {
+    signing(keys.iter(), now).is_some_and(|signing| signing.kid == key.kid)
+}
+
+/// Whether it was made here, and is replaced by schedule.
+fn is_ours(key: &SigningKeyRecord) -> bool {
+    !key.imported && key.reference.is_none()
+}
+
+/// Those that signed before, so that none of them ever signs again, nor verifies for ever.
 fn superseded<'a>(
     keys: &'a [SigningKeyRecord],
     but: &'a [&'a str],
@@ -302,7 +351,11 @@ fn superseded<'a>(
     let stands = move |key: &&SigningKeyRecord| {
         key.state == KeyState::Active && key.activates_at <= now && !but.contains(&key.kid.as_str())
     };
-    keys.iter().filter(stands).map(|key| SigningKeyRecord { state: KeyState::Retiring, ..key.clone() })
+    let ended = move |key: &SigningKeyRecord| {
+        let last = now + of_seconds(key.token_life) + STALENESS + SKEW;
+        SigningKeyRecord { state: KeyState::Retiring, retires_at: key.retires_at.or(Some(last)), ..key.clone() }
+    };
+    keys.iter().filter(stands).map(ended)
 }
 
 pub(super) fn seconds(duration: Duration) -> i64 {

@@ -11,7 +11,12 @@ use super::{
     AccessClaims, ActiveKey, ClaimRules, Jwks, KeyError, KeyRingError, KeySet, MAX_TOKEN_BYTES, Signer, SignerError,
     TokenRefusal, jws::CompactJws, keyset::PrivateHalf, kid, signer::Held, verify_access_token,
 };
-use crate::{clock::Timestamp, error::Error, master_key::MasterKey, store::SigningKeyRecord};
+use crate::{
+    clock::Timestamp,
+    error::Error,
+    master_key::MasterKey,
+    store::{SigningKeyRecord, breaker::BreakerHealth},
+};
 
 /// A token could not be minted.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +122,15 @@ impl JwtService {
             PrivateHalf::Here(_) => Ok(()),
             // No token: it has no dots and names no claims.
             PrivateHalf::Elsewhere(_) => self.sign(key, b"authv2 asks whether this key signs").await.map(drop),
+        }
+    }
+
+    /// How the signer does that holds the key of `now`; `None` where that is held here.
+    #[must_use]
+    pub(crate) fn signer_health(&self, now: Timestamp) -> Option<BreakerHealth> {
+        match self.keys().signer(now)?.private {
+            PrivateHalf::Here(_) => None,
+            PrivateHalf::Elsewhere(reference) => Some(self.held(reference)?.health()),
         }
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::{Algorithm, Jwk, VerifyingKey};
-use crate::store::breaker::{Breaker, Rules};
+use crate::store::breaker::{Breaker, BreakerHealth, Rules};
 
 /// How long a signature may take. Whoever waits for one is signing in.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,6 +77,10 @@ impl Held {
 
     pub(super) fn reference(&self) -> &str {
         self.signer.reference()
+    }
+
+    pub(super) fn health(&self) -> BreakerHealth {
+        self.breaker.health()
     }
 
     /// A signature over `input` that `key` has verified.

@@ -271,7 +271,12 @@ fn keys(shell: &Shell<'_>) -> Vec<Vec<String>> {
 
 #[tokio::test]
 async fn rotates_and_revokes_signing_keys_beside_a_running_server() {
-    let server = Settings::new().with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1").start().unwrap();
+    let server = Settings::new()
+        .with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1")
+        // Who looks whether another key signs signs in, and must not put its other sessions out.
+        .with("AUTHV2_SESSION__MAX_PER_USER", "10000")
+        .start()
+        .unwrap();
     let api = Api::new(server.url()).unwrap();
     let shell = Shell::development(server.directory()).with("AUTHV2_TOKENS__JWKS_MAX_AGE", "1");
     assert_eq!(api.register("ada@example.org", PASSWORD).await.unwrap().status, 201);
@@ -294,7 +299,7 @@ async fn rotates_and_revokes_signing_keys_beside_a_running_server() {
     let known = shell.run(["keys", "create", "--alg", "HS256", "--pem", file], "");
     assert_eq!((known.code, known.out.as_str()), (Some(1), ""), "{known:?}");
     assert!(known.err.contains("already"), "{known:?}");
-    for refused in [&["--alg", "none"][..], &["--pem", file, "--jwk", file]] {
+    for refused in [&["--alg", "none"][..], &["--alg", "ES512"], &["--pem", file, "--jwk", file]] {
         assert_eq!(shell.run([&["keys", "create"][..], refused].concat(), "").code, Some(2), "{refused:?}");
     }
     for unreadable in [["--pem", "/nowhere"], ["--jwk", file], ["--pem", file]] {

@@ -46,7 +46,7 @@ pub(crate) enum Keys {
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, UnknownAlgorithm> {
-    name.parse()
+    name.parse().ok().filter(|algorithm| Algorithm::SIGNING.contains(algorithm)).ok_or(UnknownAlgorithm)
 }
 
 /// Does it; the keys that it is about, a line each. Nodes that run are told as they tell each other.

@@ -14,13 +14,23 @@ use crate::{
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until it is moved, or leaps by seconds when it has been read so often.
 #[derive(Debug)]
-struct Standing(Mutex<Timestamp>);
+struct Standing(Mutex<Timestamp>, Mutex<Option<(u32, u64)>>);
 
 impl Clock for Standing {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
+        let mut now = self.0.lock().unwrap();
+        let mut leap = self.1.lock().unwrap();
+        match &mut *leap {
+            Some((0, seconds)) => {
+                *now = *now + Duration::from_secs(*seconds);
+                *leap = None;
+            }
+            Some((readings, _)) => *readings -= 1,
+            None => {}
+        }
+        *now
     }
 }
 
@@ -35,7 +45,6 @@ fn policy() -> KeyPolicy {
         alg: Algorithm::EdDSA,
         token_life: Duration::from_secs(600),
         jwks_max_age: Duration::from_secs(300),
-        staleness: Duration::from_secs(5),
         rotation_interval: Duration::from_secs(30 * 24 * 3600),
     }
 }
@@ -48,7 +57,7 @@ impl World {
     async fn empty() -> Self {
         let store = SqlStore::open(&SqlOptions::new("sqlite::memory:"), Feed::new()).await.unwrap();
         store.migrate().await.unwrap();
-        let (store, clock): (SharedStore, _) = (Arc::new(store), Arc::new(Standing(Mutex::new(NOW))));
+        let (store, clock): (SharedStore, _) = (Arc::new(store), Arc::new(Standing(Mutex::new(NOW), Mutex::new(None))));
         let ring = KeyRing::new(Arc::clone(&store), Arc::clone(&clock) as _, master(), policy());
         Self { ring, store, clock }
     }
@@ -134,8 +143,8 @@ async fn a_key_lives_from_its_making_to_its_end_and_every_step_is_recorded() {
     assert_eq!((made.state, made.alg.as_str()), (Pending, "ES256"));
     assert_eq!(world.states().await, [Active, Pending]);
     let rotated = world.rotate(Rotation::default()).await;
-    assert_eq!((rotated.kid, rotated.activates_at), (made.kid, NOW + Duration::from_secs(307)));
-    world.pass(306);
+    assert_eq!((rotated.kid, rotated.activates_at), (made.kid, NOW + Duration::from_secs(362)));
+    world.pass(361);
     assert_eq!(world.states().await, [Retiring, Active]);
     world.pass(600);
     assert_eq!(world.states().await, [Retired, Active]);
@@ -216,6 +225,34 @@ async fn rotations_at_once_are_one_rotation() {
     let answers = futures_util::future::join_all(asked).await;
     assert!(answers.iter().all(|key| *key == answers[0]), "{answers:?}");
     assert_eq!(world.states().await, [Active, Pending]);
+}
+
+#[tokio::test]
+async fn a_change_that_took_long_to_commit_happens_later() {
+    let world = World::founded().await;
+    // Read to decide on a key, to make one, to judge; then it has been committed.
+    *world.clock.1.lock().unwrap() = Some((3, 20));
+    let rotated = world.rotate(Rotation::default()).await;
+    assert!(world.clock.1.lock().unwrap().is_none());
+    assert_eq!(rotated.activates_at, NOW + Duration::from_secs(1 + 20 + 361));
+    let keys = world.ring.keys().await.unwrap();
+    assert_eq!(keys[0].retires_at, Some(rotated.activates_at + Duration::from_secs(600)));
+    assert_eq!(keys[1], rotated);
+}
+
+#[tokio::test]
+async fn a_key_held_elsewhere_that_retired_does_not_come_back_with_its_signer() {
+    let world = World::founded().await;
+    let kms = Kms(SigningKey::generate(Algorithm::ES256).unwrap());
+    world.ring.refer(&kms).await.unwrap();
+    world.rotate(Rotation { activate_now: true, overlap: None }).await;
+    world.rotate(Rotation { activate_now: true, overlap: None }).await;
+    world.pass(400 * 24 * 3600);
+    world.ring.take_steps().await.unwrap();
+    let before = world.ring.keys().await.unwrap();
+    world.ring.refer(&kms).await.unwrap();
+    assert_eq!(world.ring.keys().await.unwrap(), before);
+    assert!(before.iter().all(|key| key.alg != "ES256" || key.state == Retired), "{before:?}");
 }
 
 #[tokio::test]

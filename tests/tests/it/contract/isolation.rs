@@ -104,7 +104,9 @@ impl Call {
 async fn calls(person: &Person) -> BTreeSet<Call> {
     let document = get(&person.api, "/openapi.json", "").await.json;
     let mut found = BTreeSet::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
+    // What the platform's administration names belongs to no organization.
+    let tenants = document["paths"].as_object().unwrap().iter().filter(|(path, _)| !path.starts_with("/auth/admin/"));
+    for (path, methods) in tenants {
         for method in methods.as_object().unwrap().keys().filter(|_| path.contains('{')) {
             if ["get", "post", "put", "patch", "delete", "head", "options"].contains(&&**method) {
                 found.insert(Call { path: path.clone(), method: method.clone() });

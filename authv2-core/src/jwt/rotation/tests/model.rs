@@ -3,16 +3,21 @@
 //!
 //! The oracle knows tokens, copies and moments, and nothing of how they came about.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
 
-const STALENESS: Duration = Duration::from_secs(5);
+/// How long each node goes without hearing of a change: they are configured differently.
+const STALE: [Duration; 3] = [Duration::from_secs(5), STALENESS, Duration::from_secs(2)];
 /// Far below [`SKEW`] together: that bounds clocks and commits.
 const CLOCKS: [i64; 3] = [0, 300_000, -300_000];
 const COMMIT: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_secs(20);
+/// The longest that a key verifies after another one has come to sign: the longest overlap that is asked for, or the
+/// longest life of a token, and as long as nobody may hear.
+const END: Duration = Duration::from_secs(5_000 + 3_600 + 62);
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -45,11 +50,13 @@ struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Commits,
+    /// So late that it has to be mended.
+    CommitsLate,
     Dies,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let fate = || prop_oneof![6 => Just(Fate::Commits), 1 => Just(Fate::Dies)];
+    let fate = || prop_oneof![6 => Just(Fate::Commits), 1 => Just(Fate::CommitsLate), 1 => Just(Fate::Dies)];
     let pass = prop_oneof![
         4 => (0..2_000_u64).prop_map(Duration::from_millis),
         4 => (0..400_u64).prop_map(Duration::from_secs),
@@ -117,6 +124,10 @@ struct World {
     cut: HashSet<String>,
     /// Keys that signed before every verifier could know them, as was asked for.
     sudden: HashSet<String>,
+    /// Since when another key signs.
+    succeeded: HashMap<String, Timestamp>,
+    /// How much later moments were put altogether.
+    delay: Duration,
 }
 
 impl World {
@@ -132,6 +143,8 @@ impl World {
             revoked: Vec::new(),
             cut: HashSet::new(),
             sudden: HashSet::new(),
+            succeeded: HashMap::new(),
+            delay: Duration::ZERO,
         }
     }
 
@@ -154,22 +167,22 @@ impl World {
                 let (keys, now, policy) = self.judge(*node);
                 match next_step(&keys, now, &policy).filter(|(at, _)| *at <= now).map(|(_, step)| step) {
                     None => {}
-                    Some(Step::Rotate) => self.rotate(*node, Rotation::default(), *fate),
+                    Some(Step::Rotate) => self.rotate(*node, Rotation::default(), Asker::Schedule, *fate),
                     Some(Step::Retire(kid)) => {
                         let put = keys.iter().filter(|key| key.kid == kid).map(retired).collect();
-                        self.commit(apply(&keys, put), *fate);
+                        self.commit(*node, apply(&keys, put), *fate);
                     }
                     Some(Step::Purge(kid)) => {
-                        self.commit(keys.into_iter().filter(|key| key.kid != kid).collect(), *fate);
+                        self.commit(*node, keys.into_iter().filter(|key| key.kid != kid).collect(), *fate);
                     }
                 }
             }
             Event::Create(node, fate) => {
                 let (keys, now, policy) = self.judge(*node);
                 let new = publish(self.make(), &keys, now, &policy);
-                self.commit(apply(&keys, vec![new]), *fate);
+                self.commit(*node, apply(&keys, vec![new]), *fate);
             }
-            Event::Rotate(node, asked, fate) => self.rotate(*node, *asked, *fate),
+            Event::Rotate(node, asked, fate) => self.rotate(*node, *asked, Asker::Operator, *fate),
             Event::Revoke(node, place, fate) => self.revoke(*node, *place, *fate),
         }
     }
@@ -186,7 +199,7 @@ impl World {
     fn fetch(&mut self, node: usize, verifier: usize) {
         self.trust(node);
         let wanted = self.nodes[node].policy.jwks_max_age;
-        if self.now.since(self.nodes[node].read_at) > jwks_lag(wanted, STALENESS) {
+        if self.now.since(self.nodes[node].read_at) > jwks_lag(wanted, STALE[node]) {
             self.read(node);
         }
         let now = self.clock(node);
@@ -200,15 +213,15 @@ impl World {
         let (keys, now, policy) = self.judge(node);
         let put = promises(&keys, now, &policy);
         if !put.is_empty() {
-            self.commit(apply(&keys, put), Fate::Commits);
+            self.commit(node, apply(&keys, put), Fate::Commits);
         }
     }
 
-    fn rotate(&mut self, node: usize, asked: Rotation, fate: Fate) {
+    fn rotate(&mut self, node: usize, asked: Rotation, asker: Asker, fate: Fate) {
         let (keys, now, policy) = self.judge(node);
         let before = signing(keys.iter(), now).map(|key| key.kid.clone());
-        let changed = rotate(&keys, Some(self.make()), now, &policy, asked).unwrap();
-        if self.commit(apply(&keys, changed.put), fate) && asked.activate_now {
+        let changed = rotate(&keys, Some(self.make()), now, &policy, asked, asker).unwrap();
+        if self.commit(node, apply(&keys, changed.put), fate) && asked.activate_now {
             self.sudden.insert(changed.key.kid);
             self.cut.extend(before.filter(|_| asked.overlap.is_some()));
         }
@@ -221,7 +234,7 @@ impl World {
         let after = apply(&keys, changed.put);
         let follows = signing(after.iter(), now).map(|key| key.kid.clone());
         let is_other = signing(keys.iter(), now).is_some_and(|key| Some(&key.kid) != follows.as_ref());
-        if self.commit(after, fate) {
+        if self.commit(node, after, fate) {
             self.revoked.push((kid, self.history.len() - 1));
             self.sudden.extend(follows.filter(|_| is_other));
         }
@@ -237,12 +250,20 @@ impl World {
         (self.history.last().unwrap().clone(), self.clock(node), self.nodes[node].policy)
     }
 
-    fn commit(&mut self, keys: Vec<SigningKeyRecord>, fate: Fate) -> bool {
-        self.now = self.now + COMMIT;
-        if fate == Fate::Commits {
-            self.history.push(keys);
+    fn commit(&mut self, node: usize, keys: Vec<SigningKeyRecord>, fate: Fate) -> bool {
+        let judged = self.clock(node);
+        self.now = self.now + if fate == Fate::CommitsLate { SLOW } else { COMMIT };
+        if fate == Fate::Dies {
+            return false;
         }
-        fate == Fate::Commits
+        self.history.push(keys.clone());
+        if fate == Fate::CommitsLate {
+            let put = later(&keys, judged, self.clock(node));
+            self.now = self.now + COMMIT;
+            self.history.push(apply(&keys, put));
+            self.delay += SLOW;
+        }
+        true
     }
 
     fn clock(&self, node: usize) -> Timestamp {
@@ -260,7 +281,7 @@ impl World {
 
     /// Past the bound a node asks the store before it relies on anything.
     fn trust(&mut self, node: usize) {
-        if self.now.since(self.nodes[node].read_at) > STALENESS {
+        if self.now.since(self.nodes[node].read_at) > STALE[node] {
             self.read(node);
         }
     }
@@ -270,6 +291,7 @@ impl World {
             self.trust(node);
             self.check_node(node);
         }
+        self.check_ends();
         for copy in &self.copies {
             let is_good = copy.until.is_some_and(|until| self.now <= until);
             for token in self.tokens.iter().filter(|token| is_good && self.now < token.exp) {
@@ -296,6 +318,24 @@ impl World {
             let over = key.retires_at.is_some_and(|at| at <= now);
             let heard = |(kid, at): &(String, usize)| *kid == key.kid && *at <= self.nodes[node].view;
             assert!(!(over || self.revoked.iter().any(heard)) || !verifies(key, now), "{} has ended", key.kid);
+        }
+    }
+
+    /// A key that signed, and that another one has followed, ends: judged by when that was, and by what is stored.
+    fn check_ends(&mut self) {
+        let keys = self.history.last().unwrap();
+        for node in 0..self.nodes.len() {
+            assert_all_end(keys, self.clock(node));
+        }
+        for key in keys {
+            let signs = (0..self.nodes.len()).any(|node| signs(key, keys, self.clock(node)));
+            if signs || key.state == Pending || key.activates_at > self.now {
+                self.succeeded.remove(&key.kid);
+                continue;
+            }
+            let since = *self.succeeded.entry(key.kid.clone()).or_insert(self.now);
+            let is_over = self.now > since + END + self.delay;
+            assert!(!is_over || !verifies(key, self.now), "{} verifies long after another one signs", key.kid);
         }
     }
 
