@@ -124,7 +124,13 @@ impl AuthenticationService {
 
     async fn judge(&self, presented: Presented, purpose: Purpose) -> Result<Option<Principal>> {
         let Presented { credential, revision, origin } = presented;
-        self.catch_up(revision).await?;
+        if revision.is_some() {
+            self.catch_up(revision).await?;
+            // What is at hand may be older than that: the feed may have yet to tell of it.
+            if let Credential::Bearer(token) | Credential::Dpop { token, .. } = &credential {
+                self.0.tokens.forget(token.expose());
+            }
+        }
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),

@@ -29,6 +29,11 @@ impl Tokens {
         const TYPICAL: usize = 1024;
         Self(Cached::new(capacity, TYPICAL, None))
     }
+
+    /// Forgets a token, also where it is being found out: the next one to ask finds out anew.
+    pub(super) fn forget(&self, token: &str) {
+        self.0.forget(&Arc::from(token));
+    }
 }
 
 impl AuthenticationService {

@@ -256,12 +256,13 @@ impl World {
         if fate == Fate::Dies {
             return false;
         }
-        self.history.push(keys.clone());
         if fate == Fate::CommitsLate {
-            let put = later(&keys, judged, self.clock(node));
+            let moved = apply(&keys, later(&keys, judged, self.clock(node)));
             self.now = self.now + COMMIT;
-            self.history.push(apply(&keys, put));
+            self.history.extend([keys, moved]);
             self.delay += SLOW;
+        } else {
+            self.history.push(keys);
         }
         true
     }
