@@ -109,6 +109,9 @@ where
             // Nobody, as far as what stands inside is concerned: it may answer, or refuse like any anonymous request.
             request.extensions_mut().insert(Caller::new(self.layer.auth.clone(), None));
             State::Inner { future: inner.call(request) }
+        } else if Caller::has_been_found_by(&self.layer.auth, &request) {
+            // By a layer around this one: a proof of possession is good once.
+            State::Inner { future: inner.call(request) }
         } else {
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }

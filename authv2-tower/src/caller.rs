@@ -1,6 +1,7 @@
 //! Who calls, as [`AuthLayer`](crate::AuthLayer) leaves it in a request's extensions.
 
 use authv2_core::{AuthenticationService, Error, Principal, Result, authentication::Requirement};
+use http::Request;
 
 /// Who makes this request: a principal, or nobody.
 #[derive(Debug, Clone)]
@@ -12,6 +13,12 @@ pub struct Caller {
 impl Caller {
     pub(crate) fn new(service: AuthenticationService, principal: Option<Principal>) -> Self {
         Self { service, principal }
+    }
+
+    /// Whether the very same service has found a principal for this request already.
+    pub(crate) fn has_been_found_by<B>(service: &AuthenticationService, request: &Request<B>) -> bool {
+        let found: Option<&Self> = request.extensions().get();
+        found.is_some_and(|caller| caller.principal.is_some() && caller.service.is_same(service))
     }
 
     /// The principal; none for an anonymous request.

@@ -73,8 +73,12 @@ impl AuthenticationService {
         let tokens = &self.0.config.tokens;
         let most = jwks_lag(tokens.jwks_max_age, self.0.config.changes.max_staleness);
         if self.0.feed.health().lag.is_some_and(|lag| lag > most) {
+            let asked = Instant::now();
             let read = self.0.keys.read.lock().await;
-            self.read_keys(read).await?;
+            // One reading serves all who asked before it: those who verify and sign wait behind them.
+            if *read < asked {
+                self.read_keys(read).await?;
+            }
         }
         let (keys, now) = (self.0.jwt.keys(), self.now());
         Ok((keys.jwks(now), tokens.jwks_max_age.min(keys.jwks_max_age(now))))

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, Error, Result},
     id::{SessionId, TokenId},
-    jwt::{AccessClaims, Audience, Confirmation, ProofRefusal, jkt},
+    jwt::{AccessClaims, Audience, Confirmation, MintError, ProofRefusal, jkt},
     principal::Principal,
     secret::Secret,
     session::{
@@ -154,6 +154,9 @@ impl AuthenticationService {
             clear: attempt.clear,
             proof: login.proof,
         };
+        if sign_in.transport == Transport::Bearer {
+            self.require_signing().await?;
+        }
         let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
             // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
             Err(SessionError::Void) => self.open_again(sign_in, &login.password, origin).await,
@@ -208,6 +211,7 @@ impl AuthenticationService {
     /// [`Code::InvalidRefreshToken`], with a proof of another key too; [`Code::RefreshTokenReused`] (the session is then
     /// over); [`Code::InvalidDpopProof`] for a proof that is missing or was used before; or an outage.
     pub async fn refresh(&self, refresh_token: &str, proof: Option<Proof>, origin: &Origin) -> Result<SignedIn> {
+        self.require_signing().await?;
         let result = self.0.sessions.refresh(refresh_token, proof, origin).await;
         let outcome = match &result {
             Ok(_) => "success",
@@ -289,9 +293,27 @@ impl AuthenticationService {
         Ok(Credentials::Tokens { token_type, access_token, expires_in, refresh_token, refresh_expires_in })
     }
 
+    /// Goes on only if access tokens can be signed: a session is not opened, nor a refresh token used up, for one that
+    /// cannot be given.
+    ///
+    /// # Errors
+    /// An outage of whoever holds the key.
+    pub(super) async fn require_signing(&self) -> Result<()> {
+        self.current_keys().await?;
+        Ok(self.0.jwt.try_signing(self.now()).await?)
+    }
+
     pub(super) async fn access_token(&self, session: &SessionRecord) -> Result<(Secret, Duration)> {
         // A key that was replaced must not go on signing here: it does not verify for ever.
         self.current_keys().await?;
+        match self.sign_for(session).await {
+            // The key was replaced by one that promises less, after the life of the token was chosen.
+            Err(MintError::TooLong) => Ok(self.sign_for(session).await?),
+            other => Ok(other?),
+        }
+    }
+
+    async fn sign_for(&self, session: &SessionRecord) -> Result<(Secret, Duration), MintError> {
         let now = self.now();
         let longest = self.0.config.tokens.access_ttl.min(self.0.jwt.token_life(now));
         let expires_in = longest.min(session.ends_at().since(now));

@@ -213,7 +213,7 @@ impl AuthenticationService {
                 }
             }
         }
-        refuse(decision)
+        refuse(decision).map_err(|error| error.with_scheme(standing.principal.scheme()))
     }
 
     /// Whom the candidate names. Trying unknown users counts per caller, so that addresses cannot be tried in bulk.

@@ -106,6 +106,12 @@ impl AuthenticationService {
         Builder::new(config)
     }
 
+    /// Whether both are handles to the same service.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The users.
     #[must_use]
     pub fn users(&self) -> &UserService {

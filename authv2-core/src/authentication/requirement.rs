@@ -48,7 +48,9 @@ impl Requirement {
             Self::RecentAuth(max_age) => {
                 let challenge =
                     Challenge::InsufficientAuthentication { max_age: Some(max_age.as_secs()), acr_values: None };
-                Err(Error::new(Code::StepUpRequired, "sign in again").with_challenge(challenge))
+                Err(Error::new(Code::StepUpRequired, "sign in again")
+                    .with_challenge(challenge)
+                    .with_scheme(principal.scheme()))
             }
             Self::Permission(permission) => principal.check(permission.clone()).require(),
             Self::AllOf(permissions) if permissions.is_empty() => Err(nothing_required()),

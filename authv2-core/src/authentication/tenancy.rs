@@ -42,7 +42,7 @@ impl Standing {
     /// # Errors
     /// As [`Standing::require`].
     pub(crate) fn require_at(&self, permission: &Permission, place: Option<StoreId>) -> Result<()> {
-        refuse(self.decide(permission, place))
+        refuse(self.decide(permission, place)).map_err(|error| error.with_scheme(self.principal.scheme()))
     }
 
     /// Goes on only if the caller acts at the organization itself.

@@ -101,6 +101,9 @@ impl AuthenticationService {
         let live = principal.signed_in()?;
         let (user, session) = (live.user().id, live.session().id);
         let Some(tenant) = self.tenant_of(user, organization, store).await? else { return Err(not_a_member()) };
+        if cookie.is_none() {
+            self.require_signing().await?;
+        }
         let act =
             Act::new("session.switched", Actor::User(user), self.now(), origin).within(tenant.organization).on(session);
         let Some(session) = self.0.store.enter(user, session, tenant, act).await? else {

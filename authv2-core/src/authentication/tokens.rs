@@ -14,14 +14,14 @@ use super::{
     credentials::{mere_bearer, user_agent},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     principal::{Known, Principal, Who},
     store::cached::{Cached, Missing},
 };
 
 /// What is known of the bearers of tokens.
 #[derive(Debug)]
-pub(super) struct Tokens(Cached<Arc<str>, Known>);
+pub(super) struct Tokens(Cached<Arc<str>, Known, Error>);
 
 impl Tokens {
     /// Room for about `capacity` bytes.
@@ -58,7 +58,7 @@ impl AuthenticationService {
     /// What is known of the bearer of `token`: at hand, or found out once for all who ask at the same time.
     ///
     /// # Errors
-    /// As [`authenticate`](Self::authenticate): refusals and outages go to nobody but those who asked.
+    /// As [`authenticate`](Self::authenticate): refusals and outages go to all who asked meanwhile, and are forgotten.
     pub(super) async fn known(&self, token: &str) -> Result<Arc<Known>> {
         let Tokens(cached) = &self.0.tokens;
         if self.0.feed.is_stale() {
@@ -70,17 +70,14 @@ impl AuthenticationService {
             }
             cached.forget_exactly(&Arc::from(token), &known);
         }
-        let mut refused = None;
         let finding_out = async {
-            Box::pin(self.find_out(token)).await.map_err(|error| {
-                refused = Some(error);
-                Missing::Absent
-            })
+            let known = Box::pin(self.find_out(token)).await.map_err(Missing::Failed)?;
+            Ok(known.weighed(token))
         };
-        match (cached.find(Arc::from(token), finding_out).await, refused) {
-            (Ok(known), _) if known.holds(&self.0.feed, self.now()) => Ok(known),
-            (Err(_), Some(error)) => Err(error),
-            // It changed meanwhile, or somebody else was refused, who knows why.
+        match cached.find(Arc::from(token), finding_out).await {
+            Ok(known) if known.holds(&self.0.feed, self.now()) => Ok(known),
+            Err(Missing::Failed(error)) => Err(error),
+            // It changed meanwhile.
             _ => Box::pin(self.find_out(token)).await.map(Arc::new),
         }
     }

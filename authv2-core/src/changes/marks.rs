@@ -11,7 +11,7 @@ use super::Change;
 use crate::id::{MemberId, OrgId, SessionId, TokenId, UserId};
 
 /// How many marks there are: 128 KiB in all, which a processor keeps close.
-const MARKS: usize = 16 * 1024;
+const MARKS: u16 = 16 * 1024;
 
 /// The place where the last change of a subject is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +54,17 @@ impl Mark {
         Self::of(id.as_uuid())
     }
 
-    /// Of the signing keys.
-    pub(crate) const KEYS: Self = Self(0);
+    /// Of the signing keys: no id has it, so that nothing else makes every token look changed.
+    pub(crate) const KEYS: Self = Self(MARKS);
 
     /// The last bits of a UUIDv7 are random.
     fn of(id: Uuid) -> Self {
         let [.., high, low] = id.into_bytes();
-        Self(u16::from_be_bytes([high, low]))
+        Self(u16::from_be_bytes([high, low]) % MARKS)
     }
 
     fn index(self) -> usize {
-        usize::from(self.0) % MARKS
+        usize::from(self.0)
     }
 }
 
@@ -72,7 +72,7 @@ impl Marks {
     pub(super) fn new() -> Self {
         Self {
             count: AtomicU64::new(0),
-            last: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+            last: (0..=MARKS).map(|_| AtomicU64::new(0)).collect(),
             everything: AtomicU64::new(0),
         }
     }

@@ -170,10 +170,8 @@ where
     let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
     tokio::select! {
         answer = &mut answer => answer,
-        ended = &mut connection => {
-            ended?;
-            answer.await
-        }
+        // However it ended: the answer may have come before, and else says itself that it did not.
+        _ = &mut connection => answer.await,
     }
 }
 

@@ -94,6 +94,7 @@ struct Held {
 #[derive(Debug, Clone, Copy)]
 struct Pulse {
     done: u64,
+    /// More than were: one is under way, or to be made.
     wanted: u64,
     /// Whether the last one succeeded.
     is_good: bool,
@@ -133,10 +134,8 @@ impl Keys {
     pub(super) async fn await_any(&self, seen: u64) -> bool {
         let mut target = 0;
         self.pulse.send_modify(|pulse| {
-            if pulse.done == seen && pulse.wanted <= seen {
-                pulse.wanted = seen + 1;
-            }
             target = seen + 1;
+            pulse.wanted = pulse.wanted.max(target);
         });
         self.reached(target).await && self.usable().is_some()
     }
@@ -250,6 +249,8 @@ async fn follow(keys: Weak<Keys>, mut source: Source, mut changes: watch::Receiv
             () = sleep_until(due) => {}
         }
         let Some(keys) = keys.upgrade() else { return };
+        // Whoever wants keys from here on waits for these.
+        keys.pulse.send_modify(|pulse| pulse.wanted = pulse.wanted.max(pulse.done + 1));
         let lifetime = keys.attempt(&mut source).await;
         failures = if lifetime.is_some() { 0 } else { failures.saturating_add(1) };
         let pause = match lifetime {

@@ -169,7 +169,8 @@ impl Issuer {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        Ok(Err(TokenRefusal::UnknownKeyId))
+        // Newer keys came each time: whether the next ones would do is not known.
+        Err(no_keys())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::header;
 use tokio::time::Instant;
 
 use super::{
@@ -55,14 +57,22 @@ pub(super) struct Source {
     /// Where its metadata may be; none where the settings say where the keys are.
     metadata: Vec<Location>,
     place: Option<Place>,
-    /// The keys found last, to be asked about under a condition.
-    last: Option<(Validators, Arc<TrustedKeys>)>,
+    last: Option<Last>,
 }
 
-/// Where the keys are, and until when that is believed.
+/// Where the keys are, and from when on the metadata are asked whether they still are; none where the settings say it.
 struct Place {
     keys: Location,
     until: Option<Instant>,
+}
+
+/// The keys found last: to be asked about under a condition, and known again where the issuer heeds none.
+struct Last {
+    at: Location,
+    validators: Validators,
+    body: Bytes,
+    lifetime: Duration,
+    keys: Arc<TrustedKeys>,
 }
 
 impl Source {
@@ -87,61 +97,88 @@ impl Source {
 
     /// The keys as the issuer publishes them now.
     pub(super) async fn fetch(&mut self) -> Result<Found, SourceError> {
-        let found = self.fetch_from_place().await;
-        if found.is_err() && self.place.as_ref().is_some_and(|place| place.until.is_some()) {
+        let place = self.place().await?;
+        let found = self.fetch_from(&place).await;
+        if found.is_err()
+            && let Some(Place { until: Some(until), .. }) = &mut self.place
+        {
             // They may have moved: the metadata are asked the next time.
-            self.place = None;
+            *until = Instant::now();
         }
         found
     }
 
-    async fn fetch_from_place(&mut self) -> Result<Found, SourceError> {
-        let place = self.place().await?;
-        let validators = self.last.as_ref().map(|(validators, _)| validators);
-        let answer = self.fetcher.fetch(&place, validators).await?;
+    async fn fetch_from(&mut self, place: &Location) -> Result<Found, SourceError> {
+        // What was found elsewhere says nothing of what is here.
+        let last = self.last.as_mut().filter(|last| last.at == *place);
+        let answer = self.fetcher.fetch(place, last.as_ref().map(|last| &last.validators)).await?;
         let lifetime = |headers| lifetime(headers, self.lifetimes.0, self.lifetimes.1);
-        match (answer, &self.last) {
-            (Answer::Unchanged { headers }, Some((_, keys))) => {
-                Ok(Found { keys: Arc::clone(keys), lifetime: lifetime(&headers), is_new: false })
+        match (answer, last) {
+            (Answer::Unchanged { headers }, Some(last)) => {
+                // RFC 9111 section 3.2: what it does not say anew is as before.
+                if headers.contains_key(header::CACHE_CONTROL) {
+                    last.lifetime = lifetime(&headers);
+                }
+                Ok(last.found())
             }
             // Nothing was asked under a condition.
             (Answer::Unchanged { .. }, None) => Err(FetchError::Status(304).into()),
+            (Answer::New { headers, body }, Some(last)) if last.body == body => {
+                (last.validators, last.lifetime) = (Validators::of(&headers), lifetime(&headers));
+                Ok(last.found())
+            }
             (Answer::New { headers, body }, _) => {
                 let keys = keys(&body, &self.algorithms)
                     .map_err(|unusable| SourceError::Unusable { at: "its keys", unusable })?;
-                let keys = Arc::new(keys);
-                let found = Found { keys: Arc::clone(&keys), lifetime: lifetime(&headers), is_new: true };
-                self.last = Some((Validators::of(&headers), keys));
+                let (validators, lifetime) = (Validators::of(&headers), lifetime(&headers));
+                let last = Last { at: place.clone(), validators, body, lifetime, keys: Arc::new(keys) };
+                let found = Found { is_new: true, ..last.found() };
+                self.last = Some(last);
                 Ok(found)
             }
         }
     }
 
+    /// Where the keys are: as the metadata say, or while those cannot be had as they said before.
     async fn place(&mut self) -> Result<Location, SourceError> {
         if let Some(place) = &self.place
             && place.until.is_none_or(|until| Instant::now() < until)
         {
             return Ok(place.keys.clone());
         }
-        let mut failure = None;
+        match (self.ask_for_place().await, &self.place) {
+            (Ok(keys), _) => {
+                self.place = Some(Place { keys: keys.clone(), until: Some(Instant::now() + PLACE_LIFE) });
+                Ok(keys)
+            }
+            (Err(error), Some(known)) => {
+                tracing::warn!(issuer = self.issuer, %error, "the issuer's metadata cannot be had: its keys are looked for where they were");
+                Ok(known.keys.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn ask_for_place(&self) -> Result<Location, SourceError> {
+        let mut failure = FetchError::Status(404);
         for location in &self.metadata {
             match self.fetcher.fetch(location, None).await {
                 Ok(Answer::New { body, .. }) => {
-                    let keys = keys_location(&body, &self.issuer, self.allows_loopback)
-                        .map_err(|unusable| SourceError::Unusable { at: "its metadata", unusable })?;
-                    if self.place.as_ref().is_none_or(|known| known.keys != keys) {
-                        // What was found elsewhere says nothing of what is here.
-                        self.last = None;
-                    }
-                    self.place = Some(Place { keys: keys.clone(), until: Some(Instant::now() + PLACE_LIFE) });
-                    return Ok(keys);
+                    return keys_location(&body, &self.issuer, self.allows_loopback)
+                        .map_err(|unusable| SourceError::Unusable { at: "its metadata", unusable });
                 }
-                Ok(Answer::Unchanged { .. }) => failure = Some(FetchError::Status(304)),
+                Ok(Answer::Unchanged { .. }) => failure = FetchError::Status(304),
                 // It publishes them at the other place, then.
-                Err(error @ FetchError::Status(_)) => failure = Some(error),
+                Err(error @ (FetchError::Status(_) | FetchError::Redirected)) => failure = error,
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(failure.unwrap_or(FetchError::Status(404)).into())
+        Err(failure.into())
+    }
+}
+
+impl Last {
+    fn found(&self) -> Found {
+        Found { keys: Arc::clone(&self.keys), lifetime: self.lifetime, is_new: false }
     }
 }

@@ -110,6 +110,21 @@ impl JwtService {
         })
     }
 
+    /// Whether tokens can be signed now: asks whoever holds the key, where it is held elsewhere, and waits for nothing
+    /// where it is here. To be asked before something is used up that a token is given for.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub async fn try_signing(&self, now: Timestamp) -> Result<(), MintError> {
+        let keys = self.keys();
+        let key = keys.signer(now).ok_or(MintError::NoActiveKey)?;
+        match key.private {
+            PrivateHalf::Here(_) => Ok(()),
+            // No token: it has no dots and names no claims.
+            PrivateHalf::Elsewhere(_) => self.sign(key, b"authv2 asks whether this key signs").await.map(drop),
+        }
+    }
+
     /// How the signer does that holds the key of `now`; `None` where that is held here.
     #[must_use]
     pub(crate) fn signer_health(&self, now: Timestamp) -> Option<BreakerHealth> {

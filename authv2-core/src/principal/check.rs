@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
     /// # Errors
     /// [`Code::PermissionDenied`], or [`Code::StepUpRequired`] where a fresher or stronger sign-in would do.
     pub fn require(&self) -> Result<()> {
-        refuse(self.decide())
+        refuse(self.decide()).map_err(|error| error.with_scheme(self.principal.scheme()))
     }
 
     /// What the principal may do, where the question is about a place that its credential reaches.

@@ -33,6 +33,16 @@ pub struct ExternalIdentity {
     pub issued_at: Timestamp,
 }
 
+impl ExternalIdentity {
+    /// What it takes of the memory beside its own place.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self { id, issuer, subject, email, client_id, scope, amr, acr, .. } = self;
+        let optional = [email, client_id, scope].map(|text| text.as_ref().map_or(0, String::capacity));
+        let texts = [id, issuer, subject, amr, acr].map(String::capacity);
+        size_of::<Self>() + optional.iter().chain(&texts).sum::<usize>()
+    }
+}
+
 /// Whether what vouches for somebody still does. Clones tell of the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Trust(Arc<AtomicBool>);

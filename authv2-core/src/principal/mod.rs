@@ -12,7 +12,7 @@ pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
     changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
-    error::{Error, Result},
+    error::{Error, Result, Scheme},
     id::{SessionId, TokenId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
@@ -65,6 +65,8 @@ pub(crate) struct Known {
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) validity: Validity,
+    /// How many bytes its token takes, and what is said of it that is kept nowhere else.
+    pub(crate) held: usize,
 }
 
 /// As long as what is known of a caller holds.
@@ -80,9 +82,9 @@ pub(crate) struct Validity {
 
 impl Weigh for Known {
     fn bytes(&self) -> u64 {
-        // The key, a token; its place in the cache, the allocator's share. A session is weighed where sessions are.
-        const AROUND: usize = 800;
-        bytes(size_of::<Self>() + AROUND)
+        // Its place in the cache, the allocator's share. A session is weighed where sessions are.
+        const AROUND: usize = 250;
+        bytes(size_of::<Self>() + self.held + AROUND)
     }
 }
 
@@ -111,7 +113,16 @@ impl Known {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since } }
+        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since }, held: 0 }
+    }
+
+    /// With the token that is kept beside it.
+    pub(crate) fn weighed(mut self, token: &str) -> Self {
+        self.held = token.len();
+        if let Who::External(identity, _) = &self.who {
+            self.held += identity.bytes();
+        }
+        self
     }
 
     /// The thumbprint of the key that its credential is bound to: no bearer's.
@@ -134,14 +145,14 @@ impl Known {
         let marks = [Mark::of_organization(membership.tenant.organization); 6];
         let who = Who::External(Box::new(identity), trust);
         let validity = Validity { until, marks, since };
-        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity }
+        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity, held: 0 }
     }
 
     /// The same, by the session as it has become.
     pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
         let Self { method, membership, clock, validity, .. } = self;
         let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
-        Self { who: Who::User(live), method: *method, membership, clock, validity }
+        Self { who: Who::User(live), method: *method, membership, clock, validity, held: self.held }
     }
 
     /// Whether it still holds at `now`, as far as this node has heard.
@@ -240,6 +251,11 @@ impl Principal {
     #[must_use]
     pub fn method(&self) -> Method {
         self.known.method
+    }
+
+    /// The scheme that challenges to it name: the one under which its credential is presented.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.known.bound_to().is_some() { Scheme::Dpop } else { Scheme::Bearer }
     }
 
     /// The tenant it acts in, if it chose one and belongs to it.

@@ -33,40 +33,41 @@ pub(crate) trait Weigh {
 
 /// Why there is nothing at hand.
 #[derive(Debug, Clone)]
-pub(crate) enum Missing {
+pub(crate) enum Missing<E = StoreError> {
     /// It does not exist.
     Absent,
-    /// The store failed.
-    Failed(StoreError),
+    /// The reading failed.
+    Failed(E),
 }
 
 /// What was read, or why it could not be.
-pub(crate) type Found<T> = Result<Arc<T>, Missing>;
+pub(crate) type Found<T, E = StoreError> = Result<Arc<T>, Missing<E>>;
 
 /// Readings of one kind, by key.
 #[derive(Debug)]
-pub(crate) struct Cached<K, T> {
-    entries: Cache<K, Entry<T>, Bytes>,
+pub(crate) struct Cached<K, T, E = StoreError> {
+    entries: Cache<K, Entry<T, E>, Bytes>,
     /// How many were read since the last time somebody asked.
     read: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
-    found: Found<T>,
+struct Entry<T, E> {
+    found: Found<T, E>,
     until: Instant,
 }
 
-impl<T> Clone for Entry<T> {
+impl<T, E: Clone> Clone for Entry<T, E> {
     fn clone(&self) -> Self {
         Self { found: self.found.clone(), until: self.until }
     }
 }
 
-impl<K, T> Cached<K, T>
+impl<K, T, E> Cached<K, T, E>
 where
     K: Eq + Hash + Clone,
     T: Weigh,
+    E: Clone,
 {
     /// Room for about `capacity` bytes, in entries of about `typical` bytes. With few `shards` a large entry fits into
     /// one.
@@ -85,7 +86,7 @@ where
                 Err(_) => Cache::with(items, capacity, Bytes { most }, hasher, DefaultLifecycle::default()),
             }
         };
-        let trial: Cache<K, Entry<T>, Bytes> = make(1);
+        let trial: Cache<K, Entry<T, E>, Bytes> = make(1);
         Self { entries: make(trial.shard_capacity() / 2), read: AtomicU64::new(0) }
     }
 
@@ -101,7 +102,7 @@ where
 
     /// The entry of `key`: the one at hand, or the one that somebody is reading already, or the one that `read` brings.
     /// A failure goes to all who wait for this reading, so that an outage is not waited for by one after the other.
-    pub(crate) async fn find(&self, key: K, read: impl Future<Output = Result<T, Missing>>) -> Found<T> {
+    pub(crate) async fn find(&self, key: K, read: impl Future<Output = Result<T, Missing<E>>>) -> Found<T, E> {
         let now = Instant::now();
         loop {
             match self.entries.get_value_or_guard_async(&key).await {
@@ -159,8 +160,8 @@ struct Bytes {
     most: u64,
 }
 
-impl<K, T: Weigh> Weighter<K, Entry<T>> for Bytes {
-    fn weight(&self, _: &K, entry: &Entry<T>) -> u64 {
+impl<K, T: Weigh, E> Weighter<K, Entry<T, E>> for Bytes {
+    fn weight(&self, _: &K, entry: &Entry<T, E>) -> u64 {
         entry.found.as_ref().map_or(1, |there| there.bytes().min(self.most))
     }
 }
@@ -170,7 +171,7 @@ pub(crate) fn bytes(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn is<T>(there: &Entry<T>, wanted: &Arc<T>) -> bool {
+fn is<T, E>(there: &Entry<T, E>, wanted: &Arc<T>) -> bool {
     there.found.as_ref().is_ok_and(|there| Arc::ptr_eq(there, wanted))
 }
 

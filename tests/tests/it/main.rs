@@ -25,6 +25,7 @@ mod redis;
 mod rotation;
 mod row_security;
 mod session_limits;
+mod signer;
 mod store;
 mod token_revocation;
 mod tokens_at_hand;
