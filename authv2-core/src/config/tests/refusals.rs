@@ -62,6 +62,7 @@ fn names_what_is_wrong_with_each_setting() {
         ("tokens.jwks_max_age", "86401", "from 0 to 86400"),
         ("tokens.leeway", "61", "from 0 to 60"),
         ("tokens.rotation_interval", "899", "must be 0, or at least"),
+        ("tokens.alg", "ES512", "expected one of `EdDSA`, `ES256`"),
         ("session.max_per_user", "0", "from 1 to"),
         ("session.max_per_user", "99999999999999999999", "from 1 to"),
         ("session.over_limit", "evict", "expected one of"),

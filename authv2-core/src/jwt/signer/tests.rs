@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::jwt::SigningKey;
+use crate::{jwt::SigningKey, store::breaker::Circuit};
 
 #[derive(Debug, Clone, Copy)]
 enum Manner {
@@ -135,4 +135,5 @@ async fn leaves_a_signer_alone_that_keeps_failing() {
     }
     assert!(matches!(held.sign(b"input", &key).await, Err(SignerError::Paused)));
     assert_eq!(remote.asked.load(Ordering::SeqCst), failures);
+    assert_eq!(held.health().circuit, Circuit::Open);
 }
