@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use authv2_core::{
     clock::Timestamp,
     jwt::{
-        AccessClaims, Algorithm, ClaimRules, KeySet, MAX_TOKEN_BYTES, SigningKey, TrustedKeys, seal_key,
-        verify_access_token, verify_jws, verify_jwt,
+        AccessClaims, Algorithm, ClaimRules, KeySet, MAX_TOKEN_BYTES, OpenedToken, SigningKey, TrustedKeys,
+        claimed_issuer, open_token, seal_key, verify_access_token, verify_jws, verify_jwt,
     },
     master_key::MasterKey,
     store::KeyState,
@@ -74,11 +74,24 @@ fn judge(token: &str) {
     if foreign.is_ok() {
         assert!(payload.is_ok(), "a JWT that is no JWS");
     }
+    let types = [None, Some("JWT".to_owned()), Some("at+jwt".to_owned())];
+    let opened = open_token(token, &world.trusted, &types);
+    if let Ok(opened) = &opened {
+        names_its_issuer(token, opened, payload.as_deref().expect("an opened token is a JWS"));
+    }
     let Ok(claims) = verdict else { return };
+    assert!(opened.is_ok(), "ours are stricter than what is asked of others: {opened:?}");
     assert!(foreign.is_ok(), "ours are stricter than what is asked of others: {foreign:?}");
     let payload = payload.expect("what verifies has a payload");
     holds_what_it_promises(token, &claims, &payload);
     agrees_with_another_library(token, &claims);
+}
+
+/// Whose keys a token is tried with is said by what they verify.
+fn names_its_issuer(token: &str, opened: &OpenedToken, payload: &[u8]) {
+    let plain: Value = serde_json::from_slice(payload).expect("JSON");
+    assert_eq!(opened.claims.get("iss"), plain.get("iss"));
+    assert_eq!(claimed_issuer(token).as_deref(), plain["iss"].as_str());
 }
 
 /// A token that is taken is the only spelling of itself, and says what it was taken for.

@@ -224,8 +224,9 @@ impl Builder {
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
-            if config.issuers.iter().any(|elsewhere| elsewhere.issuer == issuer) {
-                return Err(crate::issuer::IssuerError::Own.into());
+            if let Some(own) = config.issuers.iter().find(|elsewhere| elsewhere.issuer == issuer) {
+                let problem = crate::issuer::IssuerProblem::Own;
+                return Err(crate::issuer::IssuerError { issuer: own.label().to_owned(), problem }.into());
             }
             super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
         };

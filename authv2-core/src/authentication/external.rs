@@ -63,10 +63,6 @@ impl AuthenticationService {
         };
         let verified = issuer.verify_while_trusted(token, self.now()).await.map_err(Error::unavailable)?;
         let (vouched, trust) = verified.map_err(|refusal| refused(refusal.as_str()))?;
-        // A token bound to a key is worth nothing without the proof of that key, which no request here can bring.
-        if vouched.confirmation.is_some() {
-            return Err(refused("bound_to_a_key"));
-        }
         let Vouched { identity, organization, roles, expires_at, .. } = vouched;
         let access = self.access_elsewhere(&organization, roles).await?;
         let access = access.ok_or_else(|| refused("no_such_organization"))?;

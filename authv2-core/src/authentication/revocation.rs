@@ -36,14 +36,19 @@ impl AuthenticationService {
     /// suffices. A token that is not good, or not any longer, ends nothing.
     ///
     /// # Errors
-    /// [`Code::InvalidClient`] for an access token that is a client's own: only that client may revoke it. Else an
-    /// outage: the session may go on.
+    /// [`Code::InvalidClient`] for an access token that is a client's own: only that client may revoke it.
+    /// [`Code::UnsupportedTokenType`] for one of an issuer elsewhere, which only that can revoke. Else an outage: the
+    /// session may go on.
     pub(crate) async fn end_session_of(&self, token: &str, origin: &Origin) -> Result<()> {
         if token.starts_with(REFRESH_PREFIX) {
             return match self.logout_by_refresh_token(token, origin).await {
                 Err(error) if error.code() == Code::InvalidRefreshToken => Ok(()),
                 other => other,
             };
+        }
+        #[cfg(feature = "issuers")]
+        if self.issuers().of(token).is_some() {
+            return Err(Error::new(Code::UnsupportedTokenType, "its issuer alone can revoke it"));
         }
         let Ok((claims, _)) = self.verify(token).await? else { return Ok(()) };
         let Some(session) = claims.sid else {

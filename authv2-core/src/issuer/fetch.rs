@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{IssuerError, Location};
+use super::{IssuerProblem, Location};
 
 /// The largest answer read. The keys of large issuers take some 20 KiB.
 const BODY_MAX: usize = 256 * 1024;
@@ -93,13 +93,13 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// Trusts the certificates of `ca_file` or else the system's. Where plain http on loopback is allowed a system
     /// without any will do.
-    pub(super) fn new(ca_file: Option<&Path>, timeout: Duration, allows_loopback: bool) -> Result<Self, IssuerError> {
+    pub(super) fn new(ca_file: Option<&Path>, timeout: Duration, allows_loopback: bool) -> Result<Self, IssuerProblem> {
         let roots = match ca_file {
-            Some(file) => roots_of_file(file).map_err(IssuerError::CaFile)?,
+            Some(file) => roots_of_file(file).map_err(IssuerProblem::CaFile)?,
             None => system_roots(),
         };
         if roots.is_empty() {
-            return if allows_loopback { Ok(Self { tls: None, timeout }) } else { Err(IssuerError::NoRoots) };
+            return if allows_loopback { Ok(Self { tls: None, timeout }) } else { Err(IssuerProblem::NoRoots) };
         }
         // The provider is named: a build may have several, and then there is no default.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

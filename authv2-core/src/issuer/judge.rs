@@ -1,5 +1,6 @@
 //! Judging what a token of an issuer says: a pure function of the settings, the token and the time.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -70,8 +71,9 @@ impl Judge {
             None => None,
             Some(cnf) => Some(Confirmation::deserialize(cnf).map_err(|_| TokenRefusal::MalformedClaim)?),
         };
+        let key_thumbprint = confirmation.as_ref().map(thumbprint).transpose()?;
         Ok(Vouched {
-            identity: self.identity(claims, issued_at)?,
+            identity: ExternalIdentity { key_thumbprint, ..self.identity(claims, issued_at)? },
             organization: organization.to_owned(),
             roles: self.roles(claims),
             expires_at,
@@ -175,6 +177,7 @@ impl Judge {
             acr: owned("acr").unwrap_or_default(),
             auth_time: auth_time.map_or(Timestamp::from_micros(0), |date| date.0),
             issued_at,
+            key_thumbprint: None,
         })
     }
 }
@@ -199,6 +202,12 @@ fn is_access_token(token: &OpenedToken) -> bool {
     // Older versions of Keycloak write the nonce of the sign-in into access tokens too.
     is_said
         || !has(&["nonce"]) && has(&["scope", "scp", "client_id", "cid", "permissions", "gty", "azpacr", "appidacr"])
+}
+
+/// The SHA-256 thumbprint that names a key (RFC 9449 section 6.1).
+fn thumbprint(confirmation: &Confirmation) -> Result<Vec<u8>, TokenRefusal> {
+    let bytes = URL_SAFE_NO_PAD.decode(&confirmation.jkt).ok().filter(|bytes| bytes.len() == 32);
+    bytes.ok_or(TokenRefusal::MalformedClaim)
 }
 
 fn text<'v>(claims: &'v Map<String, Value>, name: &str) -> Option<&'v str> {

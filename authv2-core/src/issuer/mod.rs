@@ -48,24 +48,35 @@ use crate::{
 /// fetched for it.
 const ROUNDS: usize = 3;
 
-/// The issuers could not be set up.
+/// An issuer could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("issuers: {issuer}: {problem}")]
+pub struct IssuerError {
+    /// What health and metrics would call it.
+    pub issuer: String,
+    /// What is wrong with it.
+    #[source]
+    pub problem: IssuerProblem,
+}
+
+/// What is wrong with an issuer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IssuerError {
+pub enum IssuerProblem {
     /// A URL of it is none that may be asked.
-    #[error("issuers: a URL cannot be used: {0}")]
+    #[error("a URL cannot be used: {0}")]
     Location(#[from] InvalidLocation),
     /// The file with the certificates to trust cannot be used.
-    #[error("issuers: ca_file: {0}")]
+    #[error("ca_file: {0}")]
     CaFile(#[source] std::io::Error),
-    /// One of them is this deployment itself, whose tokens are verified otherwise.
-    #[error("issuers: one of them is this deployment itself")]
+    /// It is this deployment itself, whose tokens are verified otherwise.
+    #[error("it is this deployment itself")]
     Own,
     /// There is no certificate to trust.
-    #[error("issuers: the system has no root certificates")]
+    #[error("the system has no root certificates")]
     NoRoots,
     /// TLS cannot be set up.
-    #[error("issuers: {0}")]
+    #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
 
@@ -98,7 +109,8 @@ impl Issuers {
         let allows_loopback = profile == Profile::Development;
         let issuers = issuers.iter().map(|config| {
             let name: Arc<str> = config.label().into();
-            let source = source::Source::new(config, allows_loopback)?;
+            let source = source::Source::new(config, allows_loopback)
+                .map_err(|problem| IssuerError { issuer: config.label().to_owned(), problem })?;
             let keys = Keys::follow(Arc::clone(&name), source, config);
             Ok(Issuer { name, judge: Judge::new(config), keys })
         });

@@ -7,7 +7,7 @@ use http::header;
 use tokio::time::Instant;
 
 use super::{
-    IssuerError, Location,
+    IssuerProblem, Location,
     fetch::{Answer, FetchError, Fetcher, Validators},
     freshness::lifetime,
     metadata::{Unusable, keys, keys_location},
@@ -76,7 +76,7 @@ struct Last {
 }
 
 impl Source {
-    pub(super) fn new(config: &IssuerConfig, allows_loopback: bool) -> Result<Self, IssuerError> {
+    pub(super) fn new(config: &IssuerConfig, allows_loopback: bool) -> Result<Self, IssuerProblem> {
         let parse = |url: &String| Location::parse(url, allows_loopback);
         let place = config.jwks_uri.as_ref().map(parse).transpose()?.map(|keys| Place { keys, until: None });
         let metadata = match &config.discovery {
@@ -152,7 +152,7 @@ impl Source {
                 Ok(keys)
             }
             (Err(error), Some(known)) => {
-                tracing::warn!(issuer = self.issuer, %error, "the issuer's metadata cannot be had: its keys are looked for where they were");
+                tracing::warn!(issuer = self.issuer, %error, "the metadata cannot be had: keys are sought where they were");
                 Ok(known.keys.clone())
             }
             (Err(error), None) => Err(error),
@@ -180,5 +180,68 @@ impl Source {
 impl Last {
     fn found(&self) -> Found {
         Found { keys: Arc::clone(&self.keys), lifetime: self.lifetime, is_new: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A set of one key of this name.
+    fn set(kid: &str) -> String {
+        let key = r#""kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
+        format!(r#"{{"keys":[{{"kid":"{kid}",{key}}}]}}"#)
+    }
+
+    /// Keys from a server that gives these answers, one after the other: status line and fields, and the body.
+    async fn source(answers: Vec<(&'static str, String)>) -> Source {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for (head, body) in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    assert!(stream.read_buf(&mut asked).await.unwrap() > 0);
+                }
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {head}content-length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let config = IssuerConfig { jwks_uri: Some(format!("{issuer}/keys")), issuer, ..IssuerConfig::default() };
+        Source::new(&config, true).unwrap()
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_said_again_stay_the_same() {
+        let say = "200 x\r\ncache-control: max-age=700\r\n";
+        let mut source = source(vec![
+            (say, set("a")),
+            (say, set("a")),
+            ("500 x\r\n", String::new()),
+            (say, set("a")),
+            ("304 x\r\n", String::new()),
+            (say, set("b")),
+        ])
+        .await;
+        let first = source.fetch().await.unwrap();
+        assert!(first.is_new);
+        for said in ["again", "not", "once more", "as before"] {
+            let found = source.fetch().await;
+            let Ok(found) = found else {
+                assert_eq!(said, "not");
+                continue;
+            };
+            assert!(Arc::ptr_eq(&first.keys, &found.keys) && !found.is_new, "{said}");
+            assert_eq!(found.lifetime, Duration::from_secs(700), "{said}");
+        }
+        let others = source.fetch().await.unwrap();
+        assert!(others.is_new && !Arc::ptr_eq(&first.keys, &others.keys));
     }
 }

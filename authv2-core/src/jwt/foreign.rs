@@ -27,6 +27,10 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
         iss: String,
     }
     let payload = CompactJws::split(token).ok()?.payload().ok()?;
+    // Serde would take a list for an object.
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     // A second `iss` is an error here.
     serde_json::from_slice::<Named>(&payload).ok().map(|named| named.iss)
 }
@@ -71,7 +75,8 @@ mod tests {
     fn an_issuer_is_read_only_where_it_is_said_once() {
         let token = |payload: &str| format!("x.{}.y", URL_SAFE_NO_PAD.encode(payload));
         assert_eq!(claimed_issuer(&token(r#"{"iss":"https://a","sub":"b"}"#)).as_deref(), Some("https://a"));
-        for payload in [r#"{"iss":"a","iss":"b"}"#, r#"{"iss":1}"#, "{}", "[]", "", r#"{"iss":"a"} x"#, r#"{"iss":"a""#]
+        for payload in
+            [r#"{"iss":"a","iss":"b"}"#, r#"{"iss":1}"#, "{}", r#"["a"]"#, "", r#"{"iss":"a"} x"#, r#"{"iss":"a""#]
         {
             assert_eq!(claimed_issuer(&token(payload)), None, "{payload}");
         }

@@ -31,7 +31,13 @@ impl NamedRoles {
 
     /// The roles of these names that there are.
     pub(super) fn in_model(&self, model: &Model) -> Vec<Assignment> {
-        let role = |name: &String| Some(Assignment { role: model.role(name)?.id, store: None });
+        let role = |name: &String| {
+            let found = model.role(name);
+            if found.is_none() {
+                tracing::warn!(organization = %model.organization, role = name, "a role of role_map does not exist");
+            }
+            Some(Assignment { role: found?.id, store: None })
+        };
         self.names.iter().filter_map(role).collect()
     }
 

@@ -108,6 +108,7 @@ impl PermissionService {
         roles: &Arc<NamedRoles>,
     ) -> Result<Option<Access>, StoreError> {
         let Inner { caches, tally, feed, .. } = &*self.0;
+        tally.visit();
         if feed.is_stale() {
             caches.forget(organization);
         }

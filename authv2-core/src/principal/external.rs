@@ -31,6 +31,8 @@ pub struct ExternalIdentity {
     pub auth_time: Timestamp,
     /// When the token was issued.
     pub issued_at: Timestamp,
+    /// The thumbprint of the key that the token is bound to: no bearer's.
+    pub(crate) key_thumbprint: Option<Vec<u8>>,
 }
 
 impl ExternalIdentity {

@@ -129,7 +129,7 @@ impl Known {
     pub(crate) fn bound_to(&self) -> Option<&[u8]> {
         match &self.who {
             Who::User(live) => live.session().key_thumbprint.as_deref(),
-            Who::External(..) => None,
+            Who::External(identity, _) => identity.key_thumbprint.as_deref(),
         }
     }
 

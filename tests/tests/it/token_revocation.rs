@@ -80,7 +80,7 @@ async fn revoke(auth: &AuthenticationService, signed: &Signed) -> bool {
 async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !holds().await {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it has not come to hold");
+        assert!(begun.elapsed() < Duration::from_secs(40), "it has not come to hold");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -63,7 +63,7 @@ impl IssuerConfig {
             problems.report("discovery", Problem::Refused("has no effect beside jwks_uri"));
         }
         let is_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if self.name.as_ref().is_some_and(|name| name.len() > 64 || !name.chars().all(is_label)) {
+        if self.name.as_ref().is_some_and(|name| !(1..=64).contains(&name.len()) || !name.chars().all(is_label)) {
             problems.report("name", Problem::Expected("1 to 64 letters, digits, `.`, `:`, `-` or `_`"));
         }
     }

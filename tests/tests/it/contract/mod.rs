@@ -11,7 +11,7 @@ mod cors;
 mod credentials;
 mod decisions;
 mod dpop;
-mod dpop_client;
+pub(crate) mod dpop_client;
 mod dpop_nodes;
 mod escalation;
 pub(crate) mod fixture;

@@ -5,7 +5,10 @@ use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
 
 use super::{Plain, World, claims, jwks, key, now, usual, with};
-use crate::contract::fixture::assert_problem;
+use crate::contract::{
+    dpop_client::{dpop, new_key},
+    fixture::{assert_problem, send},
+};
 
 #[tokio::test]
 async fn refuses_every_claim_that_is_not_as_it_must_be() {
@@ -132,4 +135,31 @@ async fn a_subject_like_a_users_id_is_not_that_user() {
     let token = key("ed-1").sign(Some("at+jwt"), &with(&plain.claims(), json!({"sub": user})));
     assert_eq!(plain.world.private(&token).await.json["user_id"], format!("{}|{user}", plain.issuer.at("")));
     assert_eq!(plain.world.order(&token).await, 403);
+}
+
+#[tokio::test]
+async fn a_token_bound_to_a_key_is_taken_with_a_proof_of_that_key_alone() {
+    let plain = Plain::start(json!({}), 600).await;
+    let (holder, thief) = (new_key(), new_key());
+    let claims = with(&plain.claims(), json!({"cnf": {"jkt": holder.thumbprint()}}));
+    let token = key("ed-1").sign(Some("at+jwt"), &claims);
+    let (api, base) = (&plain.world.deployment.api, plain.world.deployment.server.url());
+    let proved = async |key, token: &str| send(dpop(api, key, reqwest::Method::GET, base, "/private", token)).await;
+    for _ in 0..2 {
+        assert_eq!(proved(&holder, &token).await.status, 200);
+        assert_problem(&plain.world.private(&token).await, 401, "invalid_token");
+        assert_problem(&proved(&thief, &token).await, 401, "invalid_token");
+    }
+    assert_problem(&proved(&holder, &plain.token("ed-1")).await, 401, "invalid_token");
+}
+
+#[tokio::test]
+async fn who_would_revoke_a_token_here_is_told_that_its_issuer_must() {
+    let plain = Plain::start(json!({}), 600).await;
+    let token = plain.token("ed-1");
+    let request = plain.world.deployment.api.request(reqwest::Method::POST, "/auth/oauth/revoke");
+    let form = request.header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"));
+    let answer = send(form).await;
+    assert_eq!((answer.status, answer.json["error"].as_str()), (400, Some("unsupported_token_type")));
+    assert_eq!(plain.world.private(&token).await.status, 200);
 }

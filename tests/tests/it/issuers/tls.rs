@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use authv2_core::{
     clock::Timestamp,
     config::{IssuerConfig, Profile},
-    issuer::{IssuerError, Issuers, KeyState},
+    issuer::{IssuerError, IssuerProblem, Issuers, KeyState},
 };
 use authv2_tests::{port, watchdog::Guarded};
 use rustix::process::Signal;
@@ -70,6 +70,9 @@ async fn an_issuers_certificate_must_be_trusted_and_be_of_its_name() {
         assert!(issuer.verify(token, now).await.is_err());
         assert_eq!(issuer.health().keys, KeyState::Missing);
     }
-    assert!(matches!(start(&issuer, None, Some("server.key")), Err(IssuerError::CaFile(_))));
-    assert!(matches!(start(&issuer, None, Some("missing.pem")), Err(IssuerError::CaFile(_))));
+    for file in ["server.key", "missing.pem"] {
+        let IssuerError { issuer, problem } = start(&issuer, None, Some(file)).unwrap_err();
+        assert!(issuer.contains("localhost"), "{issuer}");
+        assert!(matches!(problem, IssuerProblem::CaFile(_)), "{problem:?}");
+    }
 }

@@ -70,9 +70,9 @@ impl Deployment {
         self.key.private_bytes().unwrap().to_vec()
     }
 
-    /// A token of [`claims`](Self::claims): a key that is here waits for nobody.
-    fn mint(&self) -> String {
-        self.service.mint(&self.claims(), self.now).now_or_never().unwrap().unwrap()
+    /// A token of these claims: a key that is here waits for nobody.
+    fn mint(&self, claims: &AccessClaims) -> String {
+        self.service.mint(claims, self.now).now_or_never().unwrap().unwrap()
     }
 
     /// Requires that a token that somebody else made of `claims` with our key is taken for what it says.
@@ -87,7 +87,7 @@ fn jsonwebtoken_verifies_our_tokens_with_our_published_keys() {
     for algorithm in ALGORITHMS.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
         let ours = Deployment::new(algorithm);
         let claims = ours.claims();
-        let token = ours.mint();
+        let token = ours.mint(&claims);
         let published: JwkSet =
             serde_json::from_value(serde_json::to_value(ours.service.jwks(ours.now)).unwrap()).unwrap();
         let header = decode_header(&token).unwrap();
