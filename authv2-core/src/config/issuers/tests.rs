@@ -76,7 +76,7 @@ fn says_what_is_wrong_with_each_setting_of_each_issuer() {
         ),
         (r#""organization_map":{"a":"acme"}"#, "issuers.1.organization_map: has no effect without organization_claim"),
         (r#""discovery":"https://a/d","jwks_uri":"https://a/j""#, "issuers.1.discovery: has no effect beside jwks_uri"),
-        (r#""name":"""#, "issuers.1.name: expected 1 to 64 letters, digits, `.`, `:`, `-` or `_`"),
+        (r#""name":"""#, "issuers.1.name: is empty; leave it out instead"),
         (r#""name":"a b""#, "issuers.1.name: expected 1 to 64 letters, digits, `.`, `:`, `-` or `_`"),
     ] {
         assert_eq!(problems(&with(members)), [problem]);
