@@ -127,6 +127,7 @@ pub(super) fn key_policy(config: &Config) -> KeyPolicy {
         token_life: config.tokens.access_ttl,
         jwks_max_age: config.tokens.jwks_max_age,
         rotation_interval: config.tokens.rotation_interval,
+        staleness: config.changes.max_staleness,
     }
 }
 

@@ -55,7 +55,7 @@ pub enum KeyRingError {
     Sealing(#[from] SealError),
 }
 
-/// The signing keys at one moment: what each may do follows from its record and the time ([`super::rotation`]).
+/// The signing keys at one moment: what each may do follows from its record and the time (`rotation.rs`).
 #[derive(Debug)]
 pub struct KeySet {
     /// Without their sealed halves.

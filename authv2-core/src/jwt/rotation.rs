@@ -24,9 +24,6 @@ use crate::{
 /// How far the clocks of two nodes may be apart, and the time together that a change takes to be committed. What takes
 /// longer puts its moments later afterwards ([`later`]).
 pub(super) const SKEW: Duration = Duration::from_secs(1);
-/// How long any node may go without hearing of a change: the most that `changes.max_staleness` may be, since other nodes
-/// may be configured otherwise than this one.
-const STALENESS: Duration = Duration::from_secs(60);
 /// What keeps two moments apart.
 const INSTANT: Duration = Duration::from_micros(1);
 /// How long after its end a key's private half is kept: nobody's clock says anymore that it verifies.
@@ -45,13 +42,15 @@ pub struct KeyPolicy {
     pub jwks_max_age: Duration,
     /// How long a key made here signs before the next one does; zero for as long as nobody asks.
     pub rotation_interval: Duration,
+    /// How long a node may go without hearing of a change: the longest that any node of the deployment is set to.
+    pub staleness: Duration,
 }
 
 /// A rotation as asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// How long the key before verifies after the new one signs. By default, and at least, as long as its tokens may
-    /// live; with `activate_now` as short as wanted, which refuses live tokens.
+    /// How long the key before verifies after the new one signs. By default as long as its tokens may live; a shorter
+    /// overlap refuses live tokens.
     pub overlap: Option<Duration>,
     /// Whether the new key signs at once. Verifiers elsewhere that hold a JWK Set without it refuse its tokens until
     /// they read again; the nodes of this deployment never do.
@@ -119,8 +118,8 @@ pub(crate) fn jwks_lag(max_age: Duration, staleness: Duration) -> Duration {
 
 /// How old, beyond its `max-age`, the JWK Set of a verifier may be: a node that has not heard of a new key yet may have
 /// given it out, or one whose clock is behind.
-fn jwks_slack(max_age: Duration) -> Duration {
-    max_age.min(STALENESS + SKEW)
+fn jwks_slack(max_age: Duration, staleness: Duration) -> Duration {
+    max_age.min(staleness + SKEW)
 }
 
 /// A new key among `keys`: published from `now` on. The very first one signs at once, since nobody holds a JWK Set
@@ -178,15 +177,10 @@ pub(super) fn rotate(
     let mut put = vec![successor.clone()];
     if let Some(current) = current {
         // Whoever has yet to hear of this signs with it a little longer.
-        let unheard = (STALENESS + SKEW).saturating_sub(activates_at.since(now));
-        let least = of_seconds(current.token_life) + unheard;
-        let overlap = match asked.overlap {
-            Some(overlap) if asked.activate_now => overlap,
-            Some(overlap) => overlap.max(least),
-            None => least,
-        };
+        let unheard = (policy.staleness + SKEW).saturating_sub(activates_at.since(now));
+        let overlap = asked.overlap.unwrap_or_else(|| of_seconds(current.token_life) + unheard);
         put.push(SigningKeyRecord { retires_at: Some(activates_at + overlap), ..current.clone() });
-        put.extend(superseded(keys, &[&successor.kid, &current.kid], now));
+        put.extend(superseded(keys, &[&successor.kid, &current.kid], now, policy));
     }
     Some(Changed { put, key: successor })
 }
@@ -217,7 +211,7 @@ pub(super) fn revoke(
         let chosen = replacement(keys, key, now).cloned();
         let chosen = chosen.or_else(|| new.map(|key| publish(key, keys, now, policy)))?;
         let successor = SigningKeyRecord { state: KeyState::Active, activates_at: now, retires_at: None, ..chosen };
-        put.extend(superseded(&others, &[&successor.kid], now));
+        put.extend(superseded(&others, &[&successor.kid], now, policy));
         put.push(successor);
     } else if let Some(current) = signing(others.iter(), now)
         && current.retires_at.is_some()
@@ -298,7 +292,7 @@ fn known_everywhere(keys: &[SigningKeyRecord], now: Timestamp, policy: &KeyPolic
     // Sets with a key in them were given out for as long as it verified.
     let kept = |key: &SigningKeyRecord| key.retires_at.map_or(now, |at| at.min(now)) + of_seconds(key.jwks_max_age);
     let gone = keys.iter().map(kept).fold(now + policy.jwks_max_age, Timestamp::max);
-    gone + jwks_slack(gone.since(now))
+    gone + jwks_slack(gone.since(now), policy.staleness)
 }
 
 /// The key that is chosen to sign next.
@@ -347,12 +341,14 @@ fn superseded<'a>(
     keys: &'a [SigningKeyRecord],
     but: &'a [&'a str],
     now: Timestamp,
-) -> impl Iterator<Item = SigningKeyRecord> + 'a {
+    policy: &KeyPolicy,
+) -> impl Iterator<Item = SigningKeyRecord> + use<'a> {
+    let staleness = policy.staleness;
     let stands = move |key: &&SigningKeyRecord| {
         key.state == KeyState::Active && key.activates_at <= now && !but.contains(&key.kid.as_str())
     };
     let ended = move |key: &SigningKeyRecord| {
-        let last = now + of_seconds(key.token_life) + STALENESS + SKEW;
+        let last = now + of_seconds(key.token_life) + staleness + SKEW;
         SigningKeyRecord { state: KeyState::Retiring, retires_at: key.retires_at.or(Some(last)), ..key.clone() }
     };
     keys.iter().filter(stands).map(ended)

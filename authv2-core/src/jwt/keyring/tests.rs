@@ -46,6 +46,7 @@ fn policy() -> KeyPolicy {
         token_life: Duration::from_secs(600),
         jwks_max_age: Duration::from_secs(300),
         rotation_interval: Duration::from_secs(30 * 24 * 3600),
+        staleness: Duration::from_secs(60),
     }
 }
 

@@ -12,6 +12,7 @@ fn policy() -> KeyPolicy {
         token_life: Duration::from_secs(600),
         jwks_max_age: Duration::from_secs(300),
         rotation_interval: Duration::ZERO,
+        staleness: Duration::from_secs(60),
     }
 }
 
@@ -101,10 +102,10 @@ fn asked_for_twice_it_is_one_rotation() {
 }
 
 #[test]
-fn a_wish_for_a_short_overlap_cuts_nobody_off_unless_it_is_urgent() {
+fn a_wish_for_a_short_overlap_is_granted() {
     let wish = |activate_now| Rotation { overlap: Some(Duration::from_secs(1)), activate_now };
     let keys = rotated(&first(), "b", NOW, wish(false));
-    assert_eq!(keys[0].retires_at, Some(after(361 + 600)));
+    assert_eq!(keys[0].retires_at, Some(after(361 + 1)));
     let keys = rotated(&first(), "b", after(1), wish(true));
     assert_eq!((keys[1].activates_at, keys[0].retires_at), (after(1), Some(after(2))));
 }
@@ -227,7 +228,7 @@ fn a_signer_revoked_during_its_rotation_is_replaced_by_the_key_that_was_to_follo
 fn who_is_superseded_ends() {
     let old = SigningKeyRecord { state: Active, ..made("old") };
     let keys = apply(&[old], first());
-    let superseded: Vec<_> = superseded(&keys, &["a"], after(5)).collect();
+    let superseded: Vec<_> = superseded(&keys, &["a"], after(5), &policy()).collect();
     assert_eq!((superseded[0].state, superseded[0].retires_at), (Retiring, Some(after(5 + 24 * 3600 + 61))));
 }
 
