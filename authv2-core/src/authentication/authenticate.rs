@@ -71,9 +71,10 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::InvalidToken`] for an explicit credential that is not good: it never falls back to a cookie or to
-    /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession. [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the
-    /// settings want that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the
-    /// contract has them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
+    /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
+    /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
+    /// them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");

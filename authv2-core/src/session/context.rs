@@ -43,7 +43,7 @@ impl Context {
     }
 
     /// How a request differs from this, the context that `session` was opened in. Its `User-Agent` is looked into only
-    /// where it is not the very text that the session was opened with.
+    /// where there is a device to compare it with, and it is not the very text that the session was opened with.
     #[must_use]
     pub fn changed_by(
         &self,
@@ -51,7 +51,8 @@ impl Context {
         ip: Option<IpAddr>,
         user_agent: Option<&str>,
     ) -> Option<ContextChange> {
-        let agent = user_agent.map(beginning).filter(|agent| session.user_agent.as_deref() != Some(agent));
+        let is_to_be_read = |agent: &&str| self.device.is_some() && session.user_agent.as_deref() != Some(*agent);
+        let agent = user_agent.map(beginning).filter(is_to_be_read);
         self.changed(&Self::of(ip, agent))
     }
 }

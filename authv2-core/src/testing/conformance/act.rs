@@ -9,7 +9,7 @@ use crate::{
     secret::SecretHash,
     store::{
         Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit,
-        Redacted, Risk, Rotation, SessionRecord, Transport,
+        PurgeBefore, Redacted, Risk, Rotation, SessionRecord, Transport,
     },
 };
 
@@ -23,6 +23,12 @@ pub(super) const IDLE: Duration = Duration::from_secs(DAY);
 pub(super) const LIFE: Duration = Duration::from_secs(30 * DAY);
 /// The grace window of the rotations made here.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+
+/// A purge of what is older than the test's time: of nothing.
+pub(super) fn of_nothing() -> PurgeBefore {
+    let (sessions, networks, counters, changes, samples) = (at(0), at(0), at(0), at(0), at(0));
+    PurgeBefore { sessions, networks, counters, changes, samples, tokens: at(0), proofs: at(0) }
+}
 
 /// The moment `seconds` after the beginning of the test's time. No case reads a clock.
 pub(super) fn at(seconds: u64) -> Timestamp {

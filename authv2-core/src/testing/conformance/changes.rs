@@ -2,7 +2,7 @@
 
 use super::{
     Case,
-    act::{act, at, hash_of, new_user, rotation},
+    act::{act, at, hash_of, new_user, of_nothing, rotation},
     room,
     signing_keys::{found_keys, new_key},
     world::{World, done, revoked},
@@ -137,16 +137,7 @@ async fn tells_what_was_trimmed_away(world: World) {
     let sessions = [world.sign_in(user, at(0)).await.id, world.sign_in(user, at(1)).await.id];
     let old = here(&world).await;
     assert!(world.store().revoke_session(user, sessions[0], act("session.revoked", at(2))).await.unwrap());
-    let nothing = at(0);
-    let before = PurgeBefore {
-        sessions: nothing,
-        networks: nothing,
-        counters: nothing,
-        changes: at(3),
-        samples: nothing,
-        tokens: nothing,
-        proofs: nothing,
-    };
+    let before = PurgeBefore { changes: at(3), ..of_nothing() };
     while world.store().purge(before).await.unwrap() > 0 {}
     world.makes_table_incomparable();
     let Followed::Lost { position } = world.store().follow(Some(&old)).await.unwrap() else {

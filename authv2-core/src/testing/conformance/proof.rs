@@ -2,7 +2,7 @@
 
 use super::{
     Case,
-    act::{DAY, act, at, new_session, rotation},
+    act::{DAY, act, at, new_session, of_nothing, rotation},
     refresh::{Verdict, rotate, verdict},
     room,
     world::{SignedIn, World, at_once},
@@ -72,16 +72,7 @@ async fn forgets_proofs_that_are_too_old_by_far(world: World) {
     for proof in [old, young] {
         assert!(world.store().use_proof(proof).await.unwrap());
     }
-    let nothing = at(0);
-    let before = PurgeBefore {
-        sessions: nothing,
-        networks: nothing,
-        counters: nothing,
-        changes: nothing,
-        samples: nothing,
-        proofs: at(150),
-        tokens: nothing,
-    };
+    let before = PurgeBefore { proofs: at(150), ..of_nothing() };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     assert!(!world.store().use_proof(young).await.unwrap(), "it is still of use");
     assert!(world.store().use_proof(old).await.unwrap());

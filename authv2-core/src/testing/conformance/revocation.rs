@@ -2,7 +2,7 @@
 
 use super::{
     Case,
-    act::{act, at},
+    act::{act, at, of_nothing},
     room,
     world::{World, at_once},
 };
@@ -86,16 +86,7 @@ async fn tells_other_nodes_which_token_and_until_when(world: World) {
 
 async fn forgets_the_expired_when_purged_and_nothing_else(world: World) {
     let (expired, live) = (revoke(&world, at(10)).await, revoke(&world, at(20)).await);
-    let nothing = at(0);
-    let before = PurgeBefore {
-        sessions: nothing,
-        networks: nothing,
-        counters: nothing,
-        changes: nothing,
-        samples: nothing,
-        tokens: at(20),
-        proofs: nothing,
-    };
+    let before = PurgeBefore { tokens: at(20), ..of_nothing() };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     assert!(!world.store().is_token_revoked(expired).await.unwrap());
     assert!(world.store().is_token_revoked(live).await.unwrap(), "it lives to its very end");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Case,
-    act::{DAY, HOUR, Random, act, at, new_session},
+    act::{DAY, HOUR, Random, act, at, new_session, of_nothing},
     room,
     world::{SignedIn, World, at_once},
 };
@@ -142,16 +142,7 @@ async fn forgets_samples_of_long_ago(world: World) {
         sample(&world, minute, minute).await;
     }
     let moment = |minute: i64| Timestamp::from_seconds(minute * 60);
-    let nothing = moment(0);
-    let before = PurgeBefore {
-        sessions: nothing,
-        networks: nothing,
-        counters: nothing,
-        changes: nothing,
-        samples: moment(20),
-        tokens: nothing,
-        proofs: nothing,
-    };
+    let before = PurgeBefore { samples: moment(20), ..of_nothing() };
     assert_eq!(world.store().purge(before).await.unwrap(), 1);
     let left = world.store().session_peaks(0, 1).await.unwrap();
     assert_eq!(left.iter().map(|peak| peak.start).collect::<Vec<_>>(), [20, 30]);
