@@ -84,6 +84,10 @@ ids! {
     SessionId;
     /// One access token: what its `jti` says.
     TokenId;
+    /// One API key.
+    KeyId;
+    /// One security event.
+    EventId;
     /// One audit entry.
     AuditId;
     /// One request, where the caller did not name it.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     clock::Timestamp,
-    id::{AuditId, OrgId, UserId},
+    id::{AuditId, KeyId, OrgId, UserId},
 };
 
 /// How an act ended.
@@ -35,6 +35,8 @@ impl Outcome {
 pub enum Actor {
     /// A signed-in user.
     User(UserId),
+    /// An API key.
+    ApiKey(KeyId),
     /// Nobody that we know: a failed sign-in, a registration.
     Anonymous,
     /// The deployment itself: bootstrap, maintenance, the command line.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 use super::Change;
-use crate::id::{MemberId, OrgId, SessionId, TokenId, UserId};
+use crate::id::{KeyId, MemberId, OrgId, SessionId, TokenId, UserId};
 
 /// How many marks there are: 128 KiB in all, which a processor keeps close.
 const MARKS: u16 = 16 * 1024;
@@ -41,6 +41,10 @@ impl Mark {
     }
 
     pub(crate) fn of_token(id: TokenId) -> Self {
+        Self::of(id.as_uuid())
+    }
+
+    pub(crate) fn of_key(id: KeyId) -> Self {
         Self::of(id.as_uuid())
     }
 
@@ -94,6 +98,7 @@ impl Marks {
             Change::UserChanged { user } => mark(Mark::of_user(user)),
             Change::MemberChanged { member, .. } => mark(Mark::of_member(member)),
             Change::TokenRevoked { token, .. } => mark(Mark::of_token(token)),
+            Change::ApiKeyChanged { key, .. } => mark(Mark::of_key(key)),
             Change::SigningKeysChanged => mark(Mark::KEYS),
             Change::SessionsRevoked { organization: None, .. } | Change::Everything => {
                 self.everything.fetch_max(number, Ordering::AcqRel);
@@ -148,6 +153,7 @@ mod tests {
                 Mark::of_organization(organization),
             ),
             (Change::SessionsRevoked { organization: None, generation: 1 }, Mark::of_organization(organization)),
+            (Change::ApiKeyChanged { organization, key: KeyId::from(id(0x23)) }, Mark::of_key(KeyId::from(id(0x23)))),
             (Change::SigningKeysChanged, Mark::KEYS),
             (Change::Everything, Mark::of_member(member)),
         ] {

@@ -30,7 +30,7 @@ pub(crate) use self::{
 use self::{freshness::Freshness, marks::Marks, recent::Recent};
 use crate::{
     clock::Timestamp,
-    id::{MemberId, OrgId, SessionId, TokenId, UserId},
+    id::{KeyId, MemberId, OrgId, SessionId, TokenId, UserId},
 };
 
 /// How many changes a slow subscriber may fall behind before it is told to start over.
@@ -93,6 +93,13 @@ pub enum Change {
         member: MemberId,
         /// The organization's revision from then on.
         revision: i64,
+    },
+    /// An API key was made, rotated, narrowed or deleted.
+    ApiKeyChanged {
+        /// Whose.
+        organization: OrgId,
+        /// Which.
+        key: KeyId,
     },
     /// Changes may have been missed, or taken back (a restored database): nothing in memory is to be relied on.
     Everything,

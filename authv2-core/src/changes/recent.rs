@@ -51,6 +51,7 @@ impl Recent {
             // What these concern is not shared, or is known by its generation.
             Change::SigningKeysChanged
             | Change::TokenRevoked { .. }
+            | Change::ApiKeyChanged { .. }
             | Change::OrganizationChanged { .. }
             | Change::SessionsRevoked { .. } => return,
             Change::Everything => {

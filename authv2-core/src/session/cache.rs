@@ -163,6 +163,7 @@ impl Listener for Sessions {
             // What a member may do is asked for at each request.
             Change::SigningKeysChanged
             | Change::TokenRevoked { .. }
+            | Change::ApiKeyChanged { .. }
             | Change::OrganizationChanged { .. }
             | Change::MemberChanged { .. } => {}
         }

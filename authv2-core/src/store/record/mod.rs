@@ -1,5 +1,6 @@
 //! The records that cross the store boundary.
 
+mod api_key;
 mod deployment;
 mod member;
 mod organization;
@@ -11,7 +12,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    deployment::*, member::*, organization::*, proof::*, role::*, session::*, throttle::*, usage::*, user::*,
+    api_key::*, deployment::*, member::*, organization::*, proof::*, role::*, session::*, throttle::*, usage::*,
+    user::*,
 };
 
 /// Gives an enum its one spelling in the database.

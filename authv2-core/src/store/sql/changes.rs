@@ -14,7 +14,7 @@ use super::{
 use crate::{
     changes::Change,
     clock::Timestamp,
-    id::{MemberId, OrgId, SessionId, TokenId, UserId},
+    id::{KeyId, MemberId, OrgId, SessionId, TokenId, UserId},
     store::{Announcements, ChangeRecord, ChangeStore, Followed, Position, Read, StoreError},
 };
 
@@ -24,7 +24,7 @@ const MANY: i64 = 50_000;
 macro_rules! columns {
     () => {
         "changes.seq, changes.at, changes.kind, changes.user_id, changes.session_id, changes.org_id, changes.member_id,
-         changes.revision, changes.token_id, changes.expires_at"
+         changes.revision, changes.token_id, changes.expires_at, changes.key_id"
     };
 }
 
@@ -99,6 +99,7 @@ pub(super) struct ChangeColumns {
     pub(super) revision: Option<i64>,
     pub(super) token_id: Option<TokenId>,
     pub(super) expires_at: Option<Timestamp>,
+    pub(super) key_id: Option<KeyId>,
 }
 
 impl From<Change> for ChangeColumns {
@@ -128,6 +129,9 @@ impl From<Change> for ChangeColumns {
                 revision: Some(revision),
                 ..of_kind("member_changed")
             },
+            Change::ApiKeyChanged { organization, key } => {
+                Self { org_id: Some(organization), key_id: Some(key), ..of_kind("api_key_changed") }
+            }
             Change::Everything => of_kind("everything"),
         }
     }
@@ -135,9 +139,13 @@ impl From<Change> for ChangeColumns {
 
 impl From<ChangeColumns> for Change {
     fn from(columns: ChangeColumns) -> Self {
-        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at } = columns;
+        let ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at, key_id } =
+            columns;
         if let ("token_revoked", Some(token), Some(expires_at)) = (kind.as_str(), token_id, expires_at) {
             return Self::TokenRevoked { token, expires_at };
+        }
+        if let ("api_key_changed", Some(organization), Some(key)) = (kind.as_str(), org_id, key_id) {
+            return Self::ApiKeyChanged { organization, key };
         }
         match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
             ("session_revoked", Some(user), Some(session), ..) => Self::SessionRevoked { session, user },
@@ -260,6 +268,7 @@ struct FollowedRow {
     revision: Option<i64>,
     token_id: Option<TokenId>,
     expires_at: Option<Timestamp>,
+    key_id: Option<KeyId>,
 }
 
 #[cfg(feature = "postgres")]
@@ -294,10 +303,11 @@ impl SqlStore {
             return Ok(Followed::Lost { position });
         }
         let record = |row: FollowedRow| {
-            let FollowedRow { user_id, session_id, org_id, member_id, revision, token_id, expires_at, .. } = row;
+            let FollowedRow { user_id, session_id, org_id, member_id, revision, token_id, expires_at, key_id, .. } =
+                row;
             let kind = row.kind?;
             let columns =
-                ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at };
+                ChangeColumns { kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at, key_id };
             Some(ChangeRecord { seq: row.seq?, at: row.at?, change: columns.into() })
         };
         Ok(Followed::Changes { changes: rows.into_iter().filter_map(record).collect(), position })

@@ -81,6 +81,9 @@ const ROW_LEVEL_SECURITY: &str = concat!(
     ", 'hex'), 'UTF8'));"
 );
 
+#[cfg(feature = "postgres")]
+const ROW_LEVEL_SECURITY_OF_KEYS: &str = walled!("api_keys", "api_key_secrets");
+
 impl Dialect {
     /// Fills in the words that a schema statement leaves open.
     pub(super) fn schema(self, sql: &str) -> String {
@@ -112,6 +115,7 @@ impl Dialect {
                 ("{drop_append_only_audit}", ""),
                 ("{row_level_security}", ""),
                 ("{drop_row_level_security}", ""),
+                ("{row_level_security_of_keys}", ""),
             ],
             #[cfg(feature = "postgres")]
             Self::Postgres => &[
@@ -136,6 +140,7 @@ impl Dialect {
                 ),
                 ("{drop_append_only_audit}", "DROP FUNCTION authv2_audit_append_only();"),
                 ("{row_level_security}", ROW_LEVEL_SECURITY),
+                ("{row_level_security_of_keys}", ROW_LEVEL_SECURITY_OF_KEYS),
                 // The others go with their tables; this one would keep another table from going.
                 ("{drop_row_level_security}", "DROP POLICY of_user ON organizations;"),
             ],

@@ -61,6 +61,14 @@ const MIGRATIONS: &[Migration] = &[
         // An older node would take tokens that were revoked, and bound ones without their key.
         tolerated_by_older: false,
     },
+    Migration {
+        version: 6,
+        name: "keys",
+        up: include_str!("migrations/0006_keys.up.sql"),
+        down: include_str!("migrations/0006_keys.down.sql"),
+        // It would take every change that it does not know for a change of everything, and nothing else: it has no keys.
+        tolerated_by_older: true,
+    },
 ];
 
 /// The version of the schema that this build works on.

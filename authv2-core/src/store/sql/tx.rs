@@ -45,8 +45,8 @@ const RECORD_ACT: &str = "INSERT INTO audit
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const RECORD_CHANGE: &str = "INSERT INTO changes
-    (at, kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    (at, kind, user_id, session_id, org_id, member_id, revision, token_id, expires_at, key_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
@@ -57,6 +57,7 @@ impl Tx {
     pub(super) async fn record(&mut self, act: &Act) -> Result<(), StoreError> {
         let (kind, actor) = match act.actor {
             Actor::User(id) => ("user", Some(id.to_string())),
+            Actor::ApiKey(id) => ("api_key", Some(id.to_string())),
             Actor::Anonymous => ("anonymous", None),
             Actor::System => ("system", None),
         };
@@ -94,6 +95,7 @@ impl Tx {
                 .bind(columns.revision)
                 .bind(columns.token_id)
                 .bind(columns.expires_at)
+                .bind(columns.key_id)
         )?;
         self.changes.push(change);
         Ok(())

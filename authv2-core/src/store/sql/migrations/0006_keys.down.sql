@@ -1,0 +1,5 @@
+DELETE FROM changes WHERE kind = 'api_key_changed';
+ALTER TABLE changes DROP COLUMN key_id;
+DROP TABLE api_key_homes;
+DROP TABLE api_key_secrets;
+DROP TABLE api_keys;

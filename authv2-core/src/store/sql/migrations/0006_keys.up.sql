@@ -1,0 +1,44 @@
+-- API keys, each bounded by what a member may do: whoever made it, or a service account. It goes with that member.
+CREATE TABLE api_keys (
+    key_id {uuid} NOT NULL PRIMARY KEY,
+    org_id {uuid} NOT NULL REFERENCES organizations (org_id) ON DELETE CASCADE,
+    member_id {uuid} NOT NULL,
+    store_id {uuid},
+    name TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    allowed_ips TEXT NOT NULL,
+    rate_limit TEXT,
+    quota TEXT,
+    metadata TEXT NOT NULL,
+    created_at {bigint} NOT NULL,
+    expires_at {bigint},
+    last_used_at {bigint},
+    last_used_ip TEXT,
+    UNIQUE (org_id, key_id),
+    FOREIGN KEY (org_id, member_id) REFERENCES members (org_id, member_id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, store_id) REFERENCES stores (org_id, store_id) ON DELETE CASCADE
+) {strict};
+CREATE INDEX api_keys_of_organization ON api_keys (org_id, created_at, key_id);
+CREATE INDEX api_keys_of_member ON api_keys (org_id, member_id);
+CREATE INDEX api_keys_by_store ON api_keys (org_id, store_id);
+
+-- The SHA-256 of what is presented. The newest has no end of its own, those that it replaced live until theirs.
+CREATE TABLE api_key_secrets (
+    hash {bytes} NOT NULL PRIMARY KEY,
+    org_id {uuid} NOT NULL REFERENCES organizations (org_id) ON DELETE CASCADE,
+    key_id {uuid} NOT NULL,
+    created_at {bigint} NOT NULL,
+    expires_at {bigint},
+    FOREIGN KEY (org_id, key_id) REFERENCES api_keys (org_id, key_id) ON DELETE CASCADE
+) {strict};
+CREATE INDEX api_key_secrets_of_key ON api_key_secrets (org_id, key_id);
+
+-- Which organization a key is of: a request that presents it has yet to learn that.
+CREATE TABLE api_key_homes (
+    key_id {uuid} NOT NULL PRIMARY KEY REFERENCES api_keys (key_id) ON DELETE CASCADE,
+    org_id {uuid} NOT NULL
+) {strict};
+
+ALTER TABLE changes ADD COLUMN key_id {uuid};
+{row_level_security_of_keys}
