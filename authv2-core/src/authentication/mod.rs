@@ -6,6 +6,7 @@
 mod account;
 mod analytics;
 mod api_key;
+mod api_keys;
 mod at_hand;
 mod authenticate;
 mod authzen;
@@ -41,16 +42,8 @@ use self::{
     api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
     tokens::Tokens,
 };
-pub use self::{
-    authenticate::Authenticating,
-    builder::{Builder, StartError, key_ring, user_service},
-    credentials::{Peer, RequestHead, RequestId},
-    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
-    dpop::TokenType,
-    login::{Credentials, Login, SignedIn},
-    requirement::Requirement,
-};
 pub(crate) use self::{
+    api_keys::NewKey,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
@@ -60,6 +53,15 @@ pub(crate) use self::{
     signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
+};
+pub use self::{
+    authenticate::Authenticating,
+    builder::{Builder, StartError, key_ring, user_service},
+    credentials::{Peer, RequestHead, RequestId},
+    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
+    dpop::TokenType,
+    login::{Credentials, Login, SignedIn},
+    requirement::Requirement,
 };
 use crate::{
     changes::Feed,
