@@ -20,6 +20,7 @@ use crate::{
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
+    limit::Limiter,
     master_key::MasterKeyError,
     organization::OrganizationService,
     permission::PermissionService,
@@ -230,6 +231,7 @@ impl Builder {
             }
             super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
         };
+        let limiter = Limiter::new(&config.limits, shared.clone(), Arc::clone(&clock), &master.derive("limit names"));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -248,6 +250,7 @@ impl Builder {
             tokens: Tokens::new(config.tokens.cache_bytes),
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
+            limiter,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },

@@ -4,6 +4,7 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod admission;
 mod analytics;
 mod authenticate;
 mod authzen;
@@ -36,6 +37,7 @@ use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
 pub use self::{
+    admission::{By, RequestLimit},
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
@@ -61,6 +63,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    limit::Limiter,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -91,6 +94,7 @@ struct Inner {
     tokens: Tokens,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    limiter: Limiter,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
