@@ -6,6 +6,8 @@
 mod account;
 mod admission;
 mod analytics;
+mod api_key;
+mod at_hand;
 mod authenticate;
 mod authzen;
 mod background;
@@ -46,6 +48,10 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
+    tokens::Tokens,
+};
 pub(crate) use self::{
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
@@ -57,7 +63,6 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -92,6 +97,8 @@ struct Inner {
     permissions: PermissionService,
     keys: KeyWatch,
     tokens: Tokens,
+    api_keys: ApiKeys,
+    cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     limiter: Limiter,

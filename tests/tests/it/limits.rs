@@ -81,7 +81,8 @@ fn policy(name: &'static str, requests: u32, per: Duration) -> Policy {
 async fn storm(nodes: &[Arc<Node>], callers: u32, each: u32, take: impl Fn(u32) -> Vec<Take<'static>>) -> u32 {
     let passed = Arc::new(AtomicU32::new(0));
     let callers = (0..callers).map(|caller| {
-        let (node, passed, takes) = (Arc::clone(&nodes[caller as usize % nodes.len()]), Arc::clone(&passed), take(caller));
+        let (node, passed, takes) =
+            (Arc::clone(&nodes[caller as usize % nodes.len()]), Arc::clone(&passed), take(caller));
         tokio::spawn(async move {
             for _ in 0..each {
                 passed.fetch_add(u32::from(node.take(&takes).await.allowed), Ordering::Relaxed);
