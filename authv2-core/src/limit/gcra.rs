@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// The longest that a burst may take to come back: a hundred years. All sums stay below 2^53, which Lua needs.
-const LONGEST: u64 = 100 * 366 * 86_400 * 1_000_000;
+/// The longest that a burst may take to come back: a million requests at one a day. For Lua, whose numbers are exact up to
+/// 2^53 microseconds, 285 years, the slowest of all are known to within a few microseconds.
+const LONGEST: u64 = 1_000_000 * 86_400 * 1_000_000;
 
 /// How fast a limit lets requests through: `requests` in each `per`, evenly, and `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub enum InvalidRate {
     /// It would let nothing through.
     #[error("requests, period and burst must be more than zero")]
     Zero,
-    /// Its burst would take more than a hundred years to come back.
-    #[error("a whole burst must come back within a hundred years")]
+    /// Its burst would take longer to come back than a million days.
+    #[error("a whole burst must come back within a million days")]
     TooSlow,
 }
 
@@ -346,6 +347,7 @@ mod tests {
         assert_eq!(new(1, u64::MAX, None), InvalidRate::TooSlow);
         assert_eq!(new(1, 86_400, Some(u32::MAX)), InvalidRate::TooSlow);
         assert!(Rate::new(u32::MAX, Duration::from_micros(1), None).is_ok());
+        assert!(Rate::new(1, Duration::from_secs(86_400), Some(1_000_000)).is_ok());
         assert_eq!(rate(10, 1_000, None).percent(25).requests(), 2);
         assert_eq!(rate(1, 1_000, None).percent(25).requests(), 1);
         assert_eq!(rate(10, 1_000, Some(5)).times(4), rate(40, 1_000, Some(20)));
