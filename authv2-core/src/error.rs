@@ -134,6 +134,8 @@ codes! {
     RoleIsBuiltin = "role_is_builtin", CONFLICT, Conflict, "The role is built in";
     /// The user has as many sessions as allowed.
     TooManySessions = "too_many_sessions", CONFLICT, Conflict, "Too many sessions";
+    /// The organization has as many API keys as allowed.
+    TooManyApiKeys = "too_many_api_keys", CONFLICT, Conflict, "Too many API keys";
     /// The request believes to be in another organization than its session is.
     WrongOrganization = "wrong_organization", CONFLICT, Conflict, "The session is in another organization";
     /// Somebody else changed it meanwhile.

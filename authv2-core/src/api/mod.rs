@@ -4,10 +4,12 @@
 
 mod accounts;
 mod analytics;
+mod api_keys;
 mod authzen;
 mod authzen_shapes;
 mod body;
 mod call;
+mod cursor;
 mod decisions;
 mod fields;
 mod form;

@@ -7,6 +7,7 @@ mod account;
 mod admission;
 mod analytics;
 mod api_key;
+mod api_keys;
 mod at_hand;
 mod authenticate;
 mod authzen;
@@ -53,6 +54,7 @@ use self::{
     tokens::Tokens,
 };
 pub(crate) use self::{
+    api_keys::NewKey,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
