@@ -4,6 +4,7 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod admission;
 mod analytics;
 mod api_key;
 mod api_keys;
@@ -38,6 +39,16 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
+pub use self::{
+    admission::{By, RequestLimit},
+    authenticate::Authenticating,
+    builder::{Builder, StartError, key_ring, user_service},
+    credentials::{Peer, RequestHead, RequestId},
+    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
+    dpop::TokenType,
+    login::{Credentials, Login, SignedIn},
+    requirement::Requirement,
+};
 use self::{
     api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
     tokens::Tokens,
@@ -54,20 +65,12 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-pub use self::{
-    authenticate::Authenticating,
-    builder::{Builder, StartError, key_ring, user_service},
-    credentials::{Peer, RequestHead, RequestId},
-    directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
-    dpop::TokenType,
-    login::{Credentials, Login, SignedIn},
-    requirement::Requirement,
-};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    limit::Limiter,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -100,6 +103,7 @@ struct Inner {
     cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    limiter: Limiter,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
