@@ -4,6 +4,7 @@
 pub mod api;
 pub mod audit;
 pub mod authentication;
+pub mod calendar;
 pub mod changes;
 pub mod client;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod id;
 pub mod issuer;
 pub mod jwt;
 pub mod master_key;
+pub mod metering;
 pub mod organization;
 pub mod permission;
 pub mod principal;

@@ -21,6 +21,7 @@ use crate::{
     error::FieldError,
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
     master_key::MasterKeyError,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -221,6 +222,7 @@ impl Builder {
             &master.derive("consistency tokens"),
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        let metering = Metering::new(Arc::clone(&store), &feed);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -244,6 +246,7 @@ impl Builder {
             ring,
             organizations,
             permissions,
+            metering,
             keys: watch,
             tokens: Tokens::new(config.tokens.cache_bytes),
             revoked,

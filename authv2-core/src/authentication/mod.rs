@@ -61,6 +61,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -87,6 +88,7 @@ struct Inner {
     ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
+    metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
     revoked: Arc<RevokedTokens>,
@@ -194,6 +196,9 @@ impl AuthenticationService {
         }
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
+        }
+        if let Err(error) = self.0.metering.close(self.now()).await {
+            tracing::warn!(%error, "the last uses of keys were not written");
         }
         self.0.store.close().await;
     }

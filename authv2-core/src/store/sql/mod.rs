@@ -7,6 +7,7 @@ mod changes;
 mod deployment;
 mod dialect;
 mod error;
+mod key_usage;
 #[cfg(feature = "postgres")]
 mod lease;
 #[cfg(feature = "postgres")]
@@ -20,6 +21,7 @@ mod plans;
 mod pool;
 mod privilege;
 mod proof;
+mod quota;
 mod refresh;
 mod revocation;
 mod role;
