@@ -153,7 +153,10 @@ mod tests {
                 Mark::of_organization(organization),
             ),
             (Change::SessionsRevoked { organization: None, generation: 1 }, Mark::of_organization(organization)),
-            (Change::ApiKeyChanged { organization, key: KeyId::from(id(0x23)) }, Mark::of_key(KeyId::from(id(0x23)))),
+            (
+                Change::ApiKeyChanged { organization, key: KeyId::from(id(0x23)), revision: 1 },
+                Mark::of_key(KeyId::from(id(0x23))),
+            ),
             (Change::SigningKeysChanged, Mark::KEYS),
             (Change::Everything, Mark::of_member(member)),
         ] {

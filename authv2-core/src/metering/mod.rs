@@ -138,7 +138,7 @@ impl Metering {
         loop {
             match pending.take_uses() {
                 uses if uses.is_empty() => return Ok(()),
-                _ => {}
+                uses => self.store.note_key_uses(uses).await?,
             }
         }
     }

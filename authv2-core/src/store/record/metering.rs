@@ -89,19 +89,6 @@ impl std::ops::AddAssign for Uses {
     }
 }
 
-/// When a key was last used, and from where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyUse {
-    /// Whose key.
-    pub organization: OrgId,
-    /// Which.
-    pub key: KeyId,
-    /// When.
-    pub used_at: Timestamp,
-    /// From where, if that is known.
-    pub ip: Option<String>,
-}
-
 /// What a node counted, to be added once, however often it is sent.
 #[derive(Debug, Clone)]
 pub struct KeyUsageBatch {

@@ -28,6 +28,8 @@
 
 mod account;
 mod act;
+mod api_key;
+mod api_key_hang_up;
 mod audit;
 mod changes;
 mod context;
@@ -142,7 +144,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 28] = [
+    let rooms: [&[Case]; 29] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -168,6 +170,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         member::CASES,
         departure::CASES,
         role::CASES,
+        api_key::CASES,
         usage::CASES,
         isolation::CASES,
         tenancy_races::CASES,
