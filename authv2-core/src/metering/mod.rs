@@ -216,7 +216,7 @@ impl Listener for Meters {
             // The store may be an older one, in which this was never drawn: it is lost.
             Change::Everything => {
                 for meter in lock(&self.by_key).values() {
-                    drop(meter.give_back());
+                    meter.allowance.take_out();
                 }
                 lock(&self.returns).clear();
             }
@@ -228,3 +228,6 @@ impl Listener for Meters {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;

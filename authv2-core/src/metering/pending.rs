@@ -63,8 +63,7 @@ impl Pending {
             self.lost = 0;
         }
         if self.sent.is_none() && !self.counts.is_empty() {
-            self.sent =
-                Some(KeyUsageBatch { id: Uuid::now_v7(), at: now, counts: self.rows() });
+            self.sent = Some(KeyUsageBatch { id: Uuid::now_v7(), at: now, counts: self.rows() });
         }
         self.sent.clone()
     }
