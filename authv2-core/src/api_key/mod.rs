@@ -1,5 +1,7 @@
 //! API keys: what programs authenticate with.
 
 mod format;
+mod live;
 
-pub use self::format::ParsedKey;
+pub(crate) use self::format::PREFIX;
+pub use self::{format::ParsedKey, live::LiveKey};

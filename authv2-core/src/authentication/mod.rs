@@ -5,6 +5,8 @@
 
 mod account;
 mod analytics;
+mod api_key;
+mod at_hand;
 mod authenticate;
 mod authzen;
 mod background;
@@ -35,6 +37,10 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
+    tokens::Tokens,
+};
 pub use self::{
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
@@ -55,7 +61,6 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -91,6 +96,8 @@ struct Inner {
     metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
+    api_keys: ApiKeys,
+    cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     csrf: CsrfTokens,

@@ -54,7 +54,7 @@ impl Mark {
     }
 
     /// Of a member, in whatever organization; the same as the user's that it is.
-    fn of_member(id: MemberId) -> Self {
+    pub(crate) fn of_member(id: MemberId) -> Self {
         Self::of(id.as_uuid())
     }
 

@@ -15,11 +15,13 @@ mod question;
 mod revision;
 mod rights;
 mod role;
+mod scope;
 mod service;
 mod snapshot;
 mod sum;
 mod tally;
 
+pub(crate) use self::scope::Scope;
 pub use self::{
     access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},

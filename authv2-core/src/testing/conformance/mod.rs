@@ -70,7 +70,7 @@ mod world;
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 
 use self::world::World;
 use crate::{changes::Feed, store::SharedStore};
@@ -182,19 +182,20 @@ pub fn cases() -> impl Iterator<Item = Case> {
     rooms.into_iter().flatten().chain(hang_up::CASES).copied()
 }
 
+/// So many cases run at a time: making a store is mostly waiting.
+const AT_ONCE: usize = 3;
+
 /// Checks every behaviour on `backend`, each on a fresh store, going on after failures.
 ///
 /// # Panics
 /// At the end, naming the cases that failed and why, if any did.
 pub async fn all(backend: &dyn Backend) {
-    let mut failures = Vec::new();
-    let mut count = 0_usize;
-    for case in cases() {
-        count += 1;
-        if let Err(panic) = AssertUnwindSafe(case.run(backend)).catch_unwind().await {
-            failures.push(format!("{}: {}", case.name, message(panic.as_ref())));
-        }
-    }
+    let run = |case: Case| async move {
+        let panic = AssertUnwindSafe(case.run(backend)).catch_unwind().await.err()?;
+        Some(format!("{}: {}", case.name, message(panic.as_ref())))
+    };
+    let verdicts: Vec<Option<String>> = stream::iter(cases()).map(run).buffered(AT_ONCE).collect().await;
+    let (count, failures) = (verdicts.len(), verdicts.into_iter().flatten().collect::<Vec<_>>());
     assert!(failures.is_empty(), "{} of {count} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
