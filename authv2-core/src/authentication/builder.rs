@@ -25,6 +25,7 @@ use crate::{
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
     limit::Limiter,
     master_key::MasterKeyError,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -225,6 +226,7 @@ impl Builder {
             &master.derive("consistency tokens"),
         );
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        let metering = Metering::new(Arc::clone(&store), &feed);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -249,6 +251,7 @@ impl Builder {
             ring,
             organizations,
             permissions,
+            metering,
             keys: watch,
             tokens: Tokens::new(config.tokens.cache_bytes),
             cookies_at_hand: CookiesAtHand::new(config.tokens.cache_bytes / 4),

@@ -71,6 +71,7 @@ use crate::{
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
     limit::Limiter,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -97,6 +98,7 @@ struct Inner {
     ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
+    metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
     api_keys: ApiKeys,
@@ -207,6 +209,9 @@ impl AuthenticationService {
         }
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
+        }
+        if let Err(error) = self.0.metering.close(self.now()).await {
+            tracing::warn!(%error, "the last uses of keys were not written");
         }
         self.0.store.close().await;
     }

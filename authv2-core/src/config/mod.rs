@@ -39,6 +39,7 @@ mod store;
 mod throttle;
 mod tokens;
 mod unused;
+mod usage;
 mod visitor;
 
 // The default store is SQLite: without it no configuration of these tests would do.
@@ -74,6 +75,7 @@ pub use self::{
     store::StoreConfig,
     throttle::ThrottleConfig,
     tokens::TokenConfig,
+    usage::UsageConfig,
 };
 use self::{
     problem::Problems,
@@ -145,6 +147,8 @@ pub struct Config {
     pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
     pub permissions: PermissionConfig,
+    /// What is kept of the use of API keys.
+    pub usage: UsageConfig,
     /// The session cookie.
     pub cookies: CookieConfig,
     /// The proxies in front.
@@ -178,6 +182,7 @@ impl Default for Config {
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
+            usage: UsageConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
             issuers: Vec::new(),
@@ -251,6 +256,7 @@ impl Config {
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
         self.registration.check(&mut problems);
+        self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
         issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
@@ -293,6 +299,7 @@ impl Config {
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);
+        self.usage.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
         visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);
