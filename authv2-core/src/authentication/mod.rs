@@ -21,11 +21,14 @@ mod following;
 mod foundation;
 mod keys;
 mod login;
+mod measures;
 mod members;
+mod monitor;
 mod organizations;
 mod requirement;
 mod revocation;
 mod roles;
+mod security_events;
 mod signing_keys;
 mod tenancy;
 mod tenant;
@@ -50,12 +53,14 @@ pub(crate) use self::{
     dpop::DPOP_NONCE,
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
+    monitor::About,
     roles::{Put, no_role, require_seeing_impact},
+    security_events::EventWatch,
     signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle, tokens::Tokens};
+use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -91,6 +96,7 @@ struct Inner {
     tokens: Tokens,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
@@ -195,6 +201,7 @@ impl AuthenticationService {
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
         }
+        self.0.monitor.flush().await;
         self.0.store.close().await;
     }
 }

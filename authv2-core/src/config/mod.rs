@@ -32,6 +32,7 @@ mod reader;
 mod redis;
 mod registration;
 mod schema;
+mod security;
 mod session;
 mod setting;
 mod store;
@@ -68,6 +69,7 @@ pub use self::{
     redis::{RedisConfig, RedisMode},
     registration::RegistrationConfig,
     schema::schema,
+    security::{Reaction, SecurityConfig},
     session::{OnChange, SessionConfig},
     store::StoreConfig,
     throttle::ThrottleConfig,
@@ -135,6 +137,8 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Limits on failed sign-ins.
     pub throttle: ThrottleConfig,
+    /// The security monitor.
+    pub security: SecurityConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
     /// Following what other nodes change.
@@ -170,6 +174,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
+            security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
@@ -245,6 +250,7 @@ impl Config {
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
+        self.security.check(self.profile, &mut problems);
         self.registration.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
@@ -284,6 +290,7 @@ impl Config {
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);
+        self.security.walk(visitor);
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);

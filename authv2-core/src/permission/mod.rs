@@ -20,6 +20,7 @@ mod snapshot;
 mod sum;
 mod tally;
 
+pub(crate) use self::tally::Probe;
 pub use self::{
     access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},
