@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use super::{
-    AuthenticationService, RequestHead,
+    About, AuthenticationService, RequestHead,
     api_key::may_come_from,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
@@ -258,7 +258,7 @@ impl AuthenticationService {
         origin: &Origin,
         purpose: Purpose,
     ) -> Result<Option<Arc<LiveSession>>> {
-        match self.0.sessions.watch(live, origin).await? {
+        match self.watch(live, origin).await? {
             Watched::Good(live) => Ok(Some(live)),
             Watched::StepUp(live) if purpose == Purpose::End => Ok(Some(live)),
             Watched::StepUp(_) => {
@@ -268,6 +268,18 @@ impl AuthenticationService {
             }
             Watched::Ended => Ok(None),
         }
+    }
+
+    /// Looks at where a session is used from, and tells of what is found.
+    pub(super) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched> {
+        let before = live.session();
+        let about = About { user: Some(before.user_id), organization: before.organization, ip: origin.ip };
+        let session = before.id;
+        let (watched, found) = self.0.sessions.watch(live, origin).await?;
+        if let Some(change) = found {
+            self.0.monitor.session_moved(about, session, change, matches!(watched, Watched::Ended));
+        }
+        Ok(watched)
     }
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any
