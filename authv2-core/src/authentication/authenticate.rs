@@ -12,7 +12,6 @@ use futures_util::future::BoxFuture;
 
 use super::{
     About, AuthenticationService, RequestHead,
-    api_key::may_come_from,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
 };
@@ -75,7 +74,8 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::RateLimited`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be
+    /// answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
@@ -193,7 +193,7 @@ impl AuthenticationService {
         let live = match &known.who {
             Who::User(live) => live,
             Who::Key(key) => {
-                may_come_from(key, origin.ip)?;
+                self.may_come_from(key, origin.ip)?;
                 return Ok(Principal::new(known, origin.ip));
             }
             Who::External(..) => return Ok(Principal::new(known, origin.ip)),
