@@ -17,9 +17,10 @@ use std::{
 };
 
 use authv2_core::{
-    AuthenticationService,
+    AuthenticationService, Principal,
     api::{finish, problem_response},
     authentication::{Authenticating, RequestId, Requirement},
+    metering::RouteClass,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
@@ -116,7 +117,7 @@ where
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id, nonce }
+        AuthFuture { state, id, nonce, metered: None }
     }
 }
 
@@ -137,6 +138,8 @@ pin_project! {
         state: State<S, B>,
         id: RequestId,
         nonce: Option<(HeaderName, HeaderValue)>,
+        // An API key whose use is to be counted.
+        metered: Option<(AuthenticationService, Principal)>,
     }
 }
 
@@ -176,6 +179,10 @@ where
                     if let Some(Refused(error)) = response.extensions_mut().remove() {
                         response = problem_response(&error, this.id).map(R::from);
                     }
+                    if let Some((auth, key)) = this.metered.take() {
+                        let class = response.extensions().get().copied().unwrap_or(RouteClass::OTHER);
+                        auth.served(&key, class, response.status());
+                    }
                     complete(&mut response, this.id, this.nonce.take());
                     return Poll::Ready(Ok(response));
                 }
@@ -193,6 +200,8 @@ where
                     };
                     match caller {
                         Ok(caller) => {
+                            let key = caller.principal().filter(|principal| principal.api_key().is_some());
+                            *this.metered = key.map(|key| (layer.auth.clone(), key.clone()));
                             request.extensions_mut().insert(caller);
                             inner.call(request)
                         }

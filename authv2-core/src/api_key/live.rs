@@ -6,6 +6,7 @@ use crate::{
     audit::Actor,
     clock::Timestamp,
     id::UserId,
+    metering::Meter,
     permission::{Pattern, Scope},
     secret::{SecretHash, equal_in_constant_time},
     store::{ApiKeyRecord, KeySecret, MemberKind, PresentedKey, StoreError, UserStatus},
@@ -21,6 +22,8 @@ pub struct LiveKey {
     member_kind: MemberKind,
     email: Option<String>,
     scope: Arc<Scope>,
+    /// What it has used, and may use.
+    meter: Arc<Meter>,
 }
 
 impl LiveKey {
@@ -28,7 +31,7 @@ impl LiveKey {
     ///
     /// # Errors
     /// [`StoreError::corrupt`] for scopes that cannot be read: they bound what the key may do.
-    pub(crate) fn new(presented: PresentedKey) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn new(presented: PresentedKey, meter: Arc<Meter>) -> Result<Option<Self>, StoreError> {
         let PresentedKey { key, secrets, member_kind, user } = presented;
         let email = match (member_kind, user) {
             (MemberKind::ServiceAccount, _) => None,
@@ -38,7 +41,7 @@ impl LiveKey {
         let patterns: Result<Vec<Pattern>, _> = key.scopes.iter().map(|scope| scope.parse()).collect();
         let patterns = patterns.map_err(|_| StoreError::corrupt("a scope of an API key"))?;
         let scope = Arc::new(Scope::new(Actor::ApiKey(key.id), patterns));
-        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope }))
+        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope, meter }))
     }
 
     /// The key as stored.
@@ -56,6 +59,11 @@ impl LiveKey {
     /// What it may do at most.
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// Its meter on this node.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The e-mail of the user that bounds it.

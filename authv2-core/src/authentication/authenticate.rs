@@ -213,8 +213,8 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
-        // A token without a session would speak for a client, and there are none here.
-        let Some(session) = claims.sid else { return Err(invalid_token()) };
+        // A token without a session speaks for a client.
+        let Some(session) = claims.sid else { return self.find_out_client(&claims, (until, since)).await };
         let is_its_own = |live: &Arc<LiveSession>| {
             // A session's key is the one that it was opened with, whatever a token says.
             let key = live.session().key_thumbprint.as_deref().map(jkt);

@@ -11,6 +11,7 @@ mod authenticate;
 mod authzen;
 mod background;
 mod builder;
+mod client_credentials;
 mod cookies;
 mod credentials;
 mod csrf;
@@ -21,6 +22,8 @@ mod dpop;
 mod external;
 mod following;
 mod foundation;
+mod introspection;
+mod key_use;
 mod keys;
 mod login;
 mod members;
@@ -47,13 +50,17 @@ pub use self::{
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
+    key_use::{KeyUsage, UsageBucket},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
 pub(crate) use self::{
+    client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
+    introspection::{INTROSPECTION_TYPE, Introspection},
+    key_use::Bucket,
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     roles::{Put, no_role, require_seeing_impact},
