@@ -72,7 +72,7 @@ pub(super) fn is_basic(value: &[u8]) -> bool {
 
 /// The client of `Authorization: Basic`: both parts are encoded as in forms.
 fn basic(headers: &HeaderMap) -> Result<Option<Client>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter().map(|value| value.as_bytes());
+    let mut values = headers.get_all(header::AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
     let (Some(value), another) = (values.next(), values.next()) else { return Ok(None) };
     if !is_basic(value) && another.is_none_or(|another| !is_basic(another)) {
         return Ok(None);

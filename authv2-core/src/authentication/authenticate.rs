@@ -79,7 +79,16 @@ impl AuthenticationService {
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            return Authenticating(State::Done(Some(Ok(Some(principal)))));
+            return Authenticating(match self.quota_at_hand(&principal) {
+                Some(passed) => State::Done(Some(passed.map(|()| Some(principal)))),
+                None => {
+                    let service = self.clone();
+                    State::UnderWay(Box::pin(async move {
+                        service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
+                        Ok(Some(principal))
+                    }))
+                }
+            });
         }
         self.look_into(head, Purpose::Act)
     }
@@ -135,7 +144,7 @@ impl AuthenticationService {
                 _ => {}
             }
         }
-        match credential {
+        let principal = match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
             Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
@@ -145,7 +154,11 @@ impl AuthenticationService {
                 judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
             }
             Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
+        }?;
+        if let Some(principal) = &principal {
+            self.draw_quota(principal).await?;
         }
+        Ok(principal)
     }
 
     /// Whatever is decided after this is decided on data at least as new as the consistency token says.

@@ -36,10 +36,12 @@ impl AuthenticationService {
     pub(crate) async fn client(&self, id: &str, secret: &Secret, origin: &Origin) -> Result<Principal> {
         let parsed = ParsedKey::parse(secret.expose()).filter(|key| id.parse() == Ok(key.id));
         let key = parsed.ok_or_else(invalid_client)?;
-        self.by_key(&key, origin).await.map_err(|error| match error.code() {
+        let principal = self.by_key(&key, origin).await.map_err(|error| match error.code() {
             Code::InvalidToken | Code::PermissionDenied => invalid_client(),
             _ => error,
-        })
+        })?;
+        self.draw_quota(&principal).await?;
+        Ok(principal)
     }
 
     /// Issues a token for a client: good for what its key may do, and of that for `scope` alone where it names one.

@@ -82,7 +82,7 @@ impl AuthenticationService {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
             return Some(Ok(()));
         };
-        key.meter().at_hand(quota, self.now()).map(Verdict::require)
+        key.meter().at_hand(quota, self.now()).map(|verdict| self.admitted(principal, verdict))
     }
 
     /// [`quota_at_hand`](Self::quota_at_hand), drawing where that is needed.
@@ -93,7 +93,16 @@ impl AuthenticationService {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
             return Ok(());
         };
-        self.0.metering.draw(key.meter(), quota, self.now()).await?.require()
+        let verdict = self.0.metering.draw(key.meter(), quota, self.now()).await?;
+        self.admitted(principal, verdict)
+    }
+
+    /// Counts a request that may not pass.
+    fn admitted(&self, principal: &Principal, verdict: Verdict) -> Result<()> {
+        if matches!(verdict, Verdict::Exceeded(_)) {
+            self.count_use(principal, RouteClass::OTHER, Outcome::RateLimited);
+        }
+        verdict.require()
     }
 
     /// How a key of the caller's organization was used: in buckets that began in `from..to`. Without `to` until now;
