@@ -15,6 +15,7 @@ pub mod id;
 #[cfg(feature = "issuers")]
 pub mod issuer;
 pub mod jwt;
+pub mod limit;
 pub mod master_key;
 pub mod metering;
 pub mod organization;

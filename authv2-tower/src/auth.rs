@@ -18,8 +18,9 @@ use std::{
 
 use authv2_core::{
     AuthenticationService, Principal,
-    api::{finish, problem_response},
+    api::{finish, problem_response, tell_limit},
     authentication::{Authenticating, RequestId, Requirement},
+    limit::Verdict,
     metering::RouteClass,
 };
 use bytes::Bytes;
@@ -117,7 +118,7 @@ where
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id, nonce, metered: None }
+        AuthFuture { state, id, nonce, metered: None, limit: None }
     }
 }
 
@@ -140,6 +141,7 @@ pin_project! {
         nonce: Option<(HeaderName, HeaderValue)>,
         // An API key whose use is to be counted.
         metered: Option<(AuthenticationService, Principal)>,
+        limit: Option<Verdict>,
     }
 }
 
@@ -184,6 +186,9 @@ where
                         auth.served(&key, class, response.status());
                     }
                     complete(&mut response, this.id, this.nonce.take());
+                    if let Some(limit) = this.limit {
+                        tell_limit(&mut response, limit);
+                    }
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Authenticating { authenticating, request, inner, layer } => {
@@ -202,6 +207,7 @@ where
                         Ok(caller) => {
                             let key = caller.principal().filter(|principal| principal.api_key().is_some());
                             *this.metered = key.map(|key| (layer.auth.clone(), key.clone()));
+                            *this.limit = caller.principal().and_then(Principal::limit).copied();
                             request.extensions_mut().insert(caller);
                             inner.call(request)
                         }

@@ -75,15 +75,24 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
-        if let Some(principal) = self.at_hand(head) {
+        if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            return Authenticating(match self.quota_at_hand(&principal) {
-                Some(passed) => State::Done(Some(passed.map(|()| Some(principal)))),
+            let limits = self.admit_at_hand(&mut principal);
+            let is_within_limits = limits.is_some();
+            let admitted = limits.and_then(|limits| match limits {
+                Ok(()) => self.quota_at_hand(&principal),
+                Err(error) => Some(Err(error)),
+            });
+            return Authenticating(match admitted {
+                Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
                 None => {
                     let service = self.clone();
                     State::UnderWay(Box::pin(async move {
+                        if !is_within_limits {
+                            service.admit(&mut principal).await?;
+                        }
                         service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
                         Ok(Some(principal))
                     }))
@@ -113,7 +122,13 @@ impl AuthenticationService {
                 Err(_) => "refused",
             };
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
-            result
+            let Some(mut principal) = result? else { return Ok(None) };
+            // Whoever wants to end a session may, however often it has asked for other things.
+            if purpose == Purpose::Act {
+                service.admit(&mut principal).await?;
+                service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
+            }
+            Ok(Some(principal))
         })))
     }
 
@@ -144,7 +159,7 @@ impl AuthenticationService {
                 _ => {}
             }
         }
-        let principal = match credential {
+        match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
             Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
@@ -154,11 +169,7 @@ impl AuthenticationService {
                 judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
             }
             Credential::Cookie { secret, checks } => self.by_cookie(&secret, &checks, &origin, purpose).await,
-        }?;
-        if let Some(principal) = &principal {
-            self.draw_quota(principal).await?;
         }
-        Ok(principal)
     }
 
     /// Whatever is decided after this is decided on data at least as new as the consistency token says.

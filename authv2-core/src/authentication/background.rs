@@ -24,6 +24,8 @@ const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
 const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
 /// How long a token that holds no longer keeps what it knew in memory, at most.
 const SWEEP_TOKENS: Duration = Duration::from_secs(5);
+/// How long the counts of rate limits may take memory after a flood.
+const SWEEP_LIMITS: Duration = Duration::from_secs(30);
 /// How often the live sessions are counted, and how long those numbers are kept.
 const COUNT_SESSIONS: Duration = Duration::from_secs(60);
 const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -41,6 +43,10 @@ pub(super) fn start(inner: &Arc<Inner>) {
         inner.sweep_tokens();
         inner.sweep_api_keys();
         inner.sweep_cookies();
+        Ok(())
+    });
+    repeat(inner, SWEEP_LIMITS, "sweep limits", |inner| async move {
+        inner.limiter.sweep();
         Ok(())
     });
     repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });

@@ -23,6 +23,7 @@ use crate::{
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
+    limit::Limiter,
     master_key::MasterKeyError,
     metering::Metering,
     organization::OrganizationService,
@@ -235,6 +236,7 @@ impl Builder {
             }
             super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
         };
+        let limiter = Limiter::new(&config.limits, shared.clone(), Arc::clone(&clock), &master.derive("limit names"));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -256,6 +258,7 @@ impl Builder {
             api_keys: ApiKeys::new(config.tokens.cache_bytes / 4),
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
+            limiter,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },

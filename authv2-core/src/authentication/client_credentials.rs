@@ -36,10 +36,11 @@ impl AuthenticationService {
     pub(crate) async fn client(&self, id: &str, secret: &Secret, origin: &Origin) -> Result<Principal> {
         let parsed = ParsedKey::parse(secret.expose()).filter(|key| id.parse() == Ok(key.id));
         let key = parsed.ok_or_else(invalid_client)?;
-        let principal = self.by_key(&key, origin).await.map_err(|error| match error.code() {
+        let mut principal = self.by_key(&key, origin).await.map_err(|error| match error.code() {
             Code::InvalidToken | Code::PermissionDenied => invalid_client(),
             _ => error,
         })?;
+        self.admit(&mut principal).await?;
         self.draw_quota(&principal).await?;
         Ok(principal)
     }
@@ -113,7 +114,7 @@ impl AuthenticationService {
         if claims.org != Some(tenant.organization) || claims.store != tenant.store {
             return Err(refused());
         }
-        let access = access.within(Arc::new(key.scope().narrowed_to(scope)));
+        let access = access.within(Arc::new(key.scope().narrowed_to(&scope)));
         let until = key.record().expires_at.map_or(until, |end| until.min(end));
         let credential = (Method::Bearer, Some(claims.token_id()));
         Ok(Known::of_key(key, Membership { tenant, access }, Arc::clone(&self.0.clock), credential, (until, since)))

@@ -137,7 +137,7 @@ impl AuthenticationService {
         let mut tries = Tries::new();
         loop {
             let basis = self.basis(standing).await?;
-            if member == standing.member() {
+            if member == standing.member() && standing.is_in_person() {
                 standing.require_unbound()?;
             } else {
                 basis.standing.require(&DELETE)?;
@@ -225,7 +225,7 @@ impl AuthenticationService {
             }
             return Ok(NewMember { id: MemberId::new(), user: None, name: Some(name), roles: Vec::new() });
         }
-        let caller = standing.user.to_string();
+        let caller = standing.member().to_string();
         let attempt = self.0.throttle.admit_lookup(&self.0.store, &caller, || self.now()).await?;
         let user = match candidate {
             Candidate::Email(email) => self.0.store.user_by_email(email.key()).await?,

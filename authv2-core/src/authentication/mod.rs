@@ -4,8 +4,10 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod admission;
 mod analytics;
 mod api_key;
+mod api_keys;
 mod at_hand;
 mod authenticate;
 mod authzen;
@@ -40,11 +42,8 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
-use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
-    tokens::Tokens,
-};
 pub use self::{
+    admission::{By, RequestLimit},
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
@@ -54,7 +53,12 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
+    tokens::Tokens,
+};
 pub(crate) use self::{
+    api_keys::NewKey,
     client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
@@ -73,6 +77,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    limit::Limiter,
     metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
@@ -107,6 +112,7 @@ struct Inner {
     cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    limiter: Limiter,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,

@@ -8,7 +8,7 @@ use crate::{
     error::{Code, Error, FieldError, Result},
     permission::{
         AttributeType, Condition, Impact, Model, ModelError, Pattern, Permission, Refusal, ResourceType, Role,
-        RoleDefinition, impact, is_owner, judge_role,
+        RoleDefinition, impact, judge_role,
     },
     store::{Holder, NewRole, ResourceTypeRecord, RoleDeletion},
 };
@@ -145,7 +145,7 @@ impl AuthenticationService {
             basis.standing.require(&UPDATE)?;
             refuse_contradictions(&basis.model, name, declared)?;
             let act = standing.act("resource_type.declared", origin).on(name);
-            if changes_a_reading(&basis.model, name, declared) && !is_owner(&basis.model, basis.author().roles) {
+            if changes_a_reading(&basis.model, name, declared) && !basis.author().is_owner(&basis.model) {
                 return Err(self.refused(act, &Refusal::NotAnOwner).await?);
             }
             let put = if basis.model.resource_types.contains_key(name) { Put::Replaced } else { Put::New };

@@ -23,6 +23,7 @@ mod dpop;
 mod entry;
 mod identity;
 mod issuers;
+mod limits;
 mod origin;
 mod password;
 mod permissions;
@@ -61,6 +62,7 @@ pub use self::{
     dpop::{DpopConfig, Nonces},
     identity::BootstrapAdmin,
     issuers::{IssuerConfig, NO_TYPE},
+    limits::LimitConfig,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -137,6 +139,8 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Limits on failed sign-ins.
     pub throttle: ThrottleConfig,
+    /// Rate limits.
+    pub limits: LimitConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
     /// Following what other nodes change.
@@ -174,6 +178,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
+            limits: LimitConfig::default(),
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
@@ -290,6 +295,7 @@ impl Config {
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);
+        self.limits.walk(visitor);
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 68] = [
+const GOOD: [(&str, &str, &str); 75] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -62,6 +62,13 @@ const GOOD: [(&str, &str, &str); 68] = [
     ("throttle.network_limit", "7", "7"),
     ("throttle.window", "60", "60"),
     ("throttle.known_network_ttl", "0", "0"),
+    ("limits.network_per_minute", "600", "600"),
+    ("limits.user_per_minute", "500", "500"),
+    ("limits.organization_per_minute", "400", "400"),
+    ("limits.key_per_minute", "300", "300"),
+    ("limits.local_share", "50", "50"),
+    ("limits.leases", "true", "true"),
+    ("limits.memory_bytes", "1048576", "1048576"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
     ("changes.max_staleness", "3", "3"),
@@ -136,6 +143,10 @@ fn check_good(config: &Config) {
     let throttle = &config.throttle;
     assert_eq!((throttle.pair_limit, throttle.account_limit, throttle.network_limit), (5, 6, 7));
     assert_eq!((throttle.window, throttle.known_network_ttl), (Duration::from_secs(60), Duration::ZERO));
+    let limits = &config.limits;
+    assert_eq!((limits.network_per_minute, limits.user_per_minute), (600, 500));
+    assert_eq!((limits.organization_per_minute, limits.key_per_minute), (400, 300));
+    assert_eq!((limits.local_share, limits.leases, limits.memory_bytes), (50, true, 1024 * 1024));
     assert!(!config.registration.open && !config.registration.require_verified_email);
     let permissions = &config.permissions;
     assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
