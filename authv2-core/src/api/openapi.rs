@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, api_keys, authzen, decisions, health, members, metadata,
+    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
@@ -72,6 +72,8 @@ use super::{
         analytics::sessions,
         oauth::token,
         oauth::revoke,
+        introspection::introspect,
+        key_usage::read,
         signing_keys::list,
         signing_keys::create,
         signing_keys::rotate,

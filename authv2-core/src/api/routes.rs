@@ -6,8 +6,8 @@ use super::{
     accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, members, metadata, oauth, organizations, resource_types, roles, security, security_stream,
-    service_accounts, sessions, signing_keys,
+    decisions, health, introspection, key_usage, members, metadata, oauth, organizations, resource_types, roles,
+    security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -77,6 +77,7 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/service-accounts", SignedIn, Nothing, service_accounts::list),
         route!(PUT "/auth/orgs/{org}/service-accounts/{id}/roles", SignedIn, Json, service_accounts::assign),
         route!(DELETE "/auth/orgs/{org}/service-accounts/{id}", SignedIn, Nothing, service_accounts::delete),
+        route!(GET "/auth/orgs/{org}/api-keys/{id}/usage", SignedIn, Nothing, key_usage::read),
         route!(POST "/auth/orgs/{org}/api-keys", SignedIn, Json, api_keys::mint),
         route!(GET "/auth/orgs/{org}/api-keys", SignedIn, Nothing, api_keys::list),
         route!(GET "/auth/orgs/{org}/api-keys/{id}", SignedIn, Nothing, api_keys::read),
@@ -96,6 +97,7 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
         route!(POST "/auth/oauth/token", Public, Form, oauth::token),
         route!(POST "/auth/oauth/revoke", Public, Form, oauth::revoke),
+        route!(POST "/auth/oauth/introspect", Public, Form, introspection::introspect),
         route!(GET "/auth/admin/signing-keys", SignedIn, Nothing, signing_keys::list),
         route!(POST "/auth/admin/signing-keys", SignedIn, Json, signing_keys::create),
         route!(POST "/auth/admin/signing-keys/rotate", SignedIn, OptionalJson, signing_keys::rotate),

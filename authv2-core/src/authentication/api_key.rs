@@ -106,7 +106,8 @@ impl AuthenticationService {
         if presented.key.expires_at.is_some_and(|end| end <= now) {
             return Err(refused("expired"));
         }
-        let key = Arc::new(LiveKey::new(presented)?.ok_or_else(|| refused("inactive"))?);
+        let meter = self.0.metering.meter(presented.key.organization, presented.key.id);
+        let key = Arc::new(LiveKey::new(presented, meter)?.ok_or_else(|| refused("inactive"))?);
         let record = key.record();
         let access = self.0.permissions.access(record.organization, record.member).await?;
         let access = access.ok_or_else(|| refused("member_left"))?.within(Arc::clone(key.scope()));

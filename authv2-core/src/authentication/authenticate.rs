@@ -74,18 +74,28 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::RateLimited`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be
-    /// answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`]
+    /// if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            return Authenticating(match self.admit_at_hand(&mut principal) {
+            let limits = self.admit_at_hand(&mut principal);
+            let is_within_limits = limits.is_some();
+            let admitted = limits.and_then(|limits| match limits {
+                Ok(()) => self.quota_at_hand(&principal),
+                Err(error) => Some(Err(error)),
+            });
+            return Authenticating(match admitted {
                 Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
                 None => {
                     let service = self.clone();
-                    State::UnderWay(Box::pin(
-                        async move { service.admit(&mut principal).await.map(|()| Some(principal)) },
-                    ))
+                    State::UnderWay(Box::pin(async move {
+                        if !is_within_limits {
+                            service.admit(&mut principal).await?;
+                        }
+                        service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
+                        Ok(Some(principal))
+                    }))
                 }
             });
         }
@@ -116,6 +126,7 @@ impl AuthenticationService {
             // Whoever wants to end a session may, however often it has asked for other things.
             if purpose == Purpose::Act {
                 service.admit(&mut principal).await?;
+                service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
             }
             Ok(Some(principal))
         })))
@@ -226,8 +237,8 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
-        // A token without a session would speak for a client, and there are none here.
-        let Some(session) = claims.sid else { return Err(invalid_token()) };
+        // A token without a session speaks for a client.
+        let Some(session) = claims.sid else { return self.find_out_client(&claims, (until, since)).await };
         let is_its_own = |live: &Arc<LiveSession>| {
             // A session's key is the one that it was opened with, whatever a token says.
             let key = live.session().key_thumbprint.as_deref().map(jkt);

@@ -13,6 +13,7 @@ mod authenticate;
 mod authzen;
 mod background;
 mod builder;
+mod client_credentials;
 mod cookies;
 mod credentials;
 mod csrf;
@@ -23,6 +24,8 @@ mod dpop;
 mod external;
 mod following;
 mod foundation;
+mod introspection;
+mod key_use;
 mod keys;
 mod login;
 mod measures;
@@ -49,6 +52,7 @@ pub use self::{
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
+    key_use::{KeyUsage, UsageBucket},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
@@ -58,9 +62,12 @@ use self::{
 };
 pub(crate) use self::{
     api_keys::NewKey,
+    client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
+    introspection::{INTROSPECTION_TYPE, Introspection},
+    key_use::Bucket,
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
     monitor::About,

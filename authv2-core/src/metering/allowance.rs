@@ -11,7 +11,7 @@ use std::{
 use crate::{
     calendar::Span,
     clock::Timestamp,
-    error::{Code, Error, RatePolicy},
+    error::{Code, Error, RatePolicy, Result},
     store::{KeyQuota, QuotaBlock},
 };
 
@@ -27,6 +27,20 @@ pub(crate) enum Verdict {
     Exceeded(Exceeded),
     /// There is no such key any more.
     Gone,
+}
+
+impl Verdict {
+    /// Goes on only if it was granted.
+    ///
+    /// # Errors
+    /// [`Code::QuotaExceeded`]; [`Code::InvalidToken`] for a key that has gone.
+    pub(crate) fn require(self) -> Result<()> {
+        match self {
+            Self::Granted => Ok(()),
+            Self::Exceeded(exceeded) => Err(exceeded.into()),
+            Self::Gone => Err(Error::new(Code::InvalidToken, "the key has been deleted")),
+        }
+    }
 }
 
 /// A quota that is used up.

@@ -291,6 +291,11 @@ impl Principal {
         }
     }
 
+    /// Where this request came from, where that is known.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
     /// The API key, if it is one, or presents a token that was issued for one.
     #[must_use]
     pub fn api_key(&self) -> Option<&LiveKey> {
