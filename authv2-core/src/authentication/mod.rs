@@ -4,6 +4,7 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod admission;
 mod analytics;
 mod api_key;
 mod api_keys;
@@ -24,11 +25,14 @@ mod following;
 mod foundation;
 mod keys;
 mod login;
+mod measures;
 mod members;
+mod monitor;
 mod organizations;
 mod requirement;
 mod revocation;
 mod roles;
+mod security_events;
 mod signing_keys;
 mod tenancy;
 mod tenant;
@@ -38,23 +42,8 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
-use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
-    tokens::Tokens,
-};
-pub(crate) use self::{
-    api_keys::NewKey,
-    cookies::CookieStyle,
-    credentials::{REQUEST_ID, REVISION},
-    dpop::DPOP_NONCE,
-    login::FIRST_PARTY_CLIENT,
-    members::{Candidate, WantedRole, no_member},
-    roles::{Put, no_role, require_seeing_impact},
-    signing_keys::NewSigningKey,
-    tenancy::{Basis, Standing, Tries, Written},
-    tenant::Whereabouts,
-};
 pub use self::{
+    admission::{By, RequestLimit},
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
@@ -63,11 +52,31 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
+    throttle::Throttle, tokens::Tokens,
+};
+pub(crate) use self::{
+    api_keys::NewKey,
+    cookies::CookieStyle,
+    credentials::{REQUEST_ID, REVISION},
+    dpop::DPOP_NONCE,
+    login::FIRST_PARTY_CLIENT,
+    members::{Candidate, WantedRole, no_member},
+    monitor::About,
+    roles::{Put, no_role, require_seeing_impact},
+    security_events::EventWatch,
+    signing_keys::NewSigningKey,
+    tenancy::{Basis, Standing, Tries, Written},
+    tenant::Whereabouts,
+};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    limit::Limiter,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -94,12 +103,15 @@ struct Inner {
     ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
+    metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
     api_keys: ApiKeys,
     cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    limiter: Limiter,
+    monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
@@ -204,6 +216,10 @@ impl AuthenticationService {
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
         }
+        if let Err(error) = self.0.metering.close(self.now()).await {
+            tracing::warn!(%error, "the last uses of keys were not written");
+        }
+        self.0.monitor.flush().await;
         self.0.store.close().await;
     }
 }

@@ -49,6 +49,12 @@ pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
 /// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
 /// `failed`.
 pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
+/// Requests that a rate limit refused, by `policy` (its name in the program).
+pub const RATE_LIMITED: &str = "authv2_rate_limited_total";
+/// Rate limits that were decided on while Redis did not answer, by `outcome`: `local_share`, `refused`.
+pub const LIMIT_OUTAGES: &str = "authv2_limit_outages_total";
+/// Keys of rate limits whose state Redis has lost, as far as this node knew of it.
+pub const LIMIT_STATE_LOSSES: &str = "authv2_limit_state_losses_total";
 /// Attempts to fetch the keys of an issuer elsewhere, by `issuer` (its name in the settings) and `outcome`: `fetched`,
 /// `unchanged`, `unusable`, `status`, `redirected`, `too_large`, `timed_out`, `unreachable`, `not_asked` (by the open
 /// breaker).
@@ -57,6 +63,26 @@ pub const ISSUER_FETCHES: &str = "authv2_issuer_key_fetches_total";
 pub const ISSUER_KEYS_AGE: &str = "authv2_issuer_keys_age_seconds";
 /// Tokens of issuers elsewhere that were refused, by `issuer` and `reason`.
 pub const ISSUER_REFUSALS: &str = "authv2_issuer_token_refusals_total";
+
+/// Security events, by `kind` and `severity`.
+pub const SECURITY_EVENTS: &str = "authv2_security_events_total";
+/// Security events that were not written or not delivered, by `from`: `store`, `sink`.
+pub const SECURITY_EVENTS_DROPPED: &str = "authv2_security_events_dropped_total";
+/// Sign-ins of strangers that were told to come back because the deployment is under attack, before their password was
+/// looked at, by `outcome`: `refused`.
+pub const STRANGERS_SLOWED: &str = "authv2_sign_ins_slowed_total";
+/// Whether the deployment counts as attacked by sign-ins, as this node sees it: 0 or 1.
+pub const SIGN_IN_PRESSURE: &str = "authv2_sign_in_pressure";
+
+/// Counts one security event.
+pub(crate) fn count_security_event(kind: &'static str, severity: &'static str) {
+    metrics::counter!(SECURITY_EVENTS, "kind" => kind, "severity" => severity).increment(1);
+}
+
+/// Exports whether an attack on sign-ins is on.
+pub(crate) fn sign_in_pressure(is_on: bool) {
+    metrics::gauge!(SIGN_IN_PRESSURE).set(if is_on { 1.0 } else { 0.0 });
+}
 
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attack;
 mod browser;
 mod chaos;
 mod cli;
@@ -18,6 +19,8 @@ mod http_robustness;
 mod issuers;
 mod jose_interop;
 mod layers;
+mod limit_layer;
+mod limits;
 mod page;
 mod permissions;
 mod pooling;

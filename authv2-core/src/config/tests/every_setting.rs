@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 66] = [
+const GOOD: [(&str, &str, &str); 75] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -62,12 +62,21 @@ const GOOD: [(&str, &str, &str); 66] = [
     ("throttle.network_limit", "7", "7"),
     ("throttle.window", "60", "60"),
     ("throttle.known_network_ttl", "0", "0"),
+    ("limits.network_per_minute", "600", "600"),
+    ("limits.user_per_minute", "500", "500"),
+    ("limits.organization_per_minute", "400", "400"),
+    ("limits.key_per_minute", "300", "300"),
+    ("limits.local_share", "50", "50"),
+    ("limits.leases", "true", "true"),
+    ("limits.memory_bytes", "1048576", "1048576"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
     ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
     ("permissions.stale_after_days", "30", "30"),
+    ("usage.keep_hours", "86400", "86400"),
+    ("usage.keep_days", "172800", "172800"),
     ("cookies.insecure", "true", "true"),
     ("proxy.trusted", "10.0.0.0/8, ::1", "['10.0.0.0/8', '::1/128']"),
     ("proxy.header", "X-Real-Ip", "'x-real-ip'"),
@@ -134,10 +143,15 @@ fn check_good(config: &Config) {
     let throttle = &config.throttle;
     assert_eq!((throttle.pair_limit, throttle.account_limit, throttle.network_limit), (5, 6, 7));
     assert_eq!((throttle.window, throttle.known_network_ttl), (Duration::from_secs(60), Duration::ZERO));
+    let limits = &config.limits;
+    assert_eq!((limits.network_per_minute, limits.user_per_minute), (600, 500));
+    assert_eq!((limits.organization_per_minute, limits.key_per_minute), (400, 300));
+    assert_eq!((limits.local_share, limits.leases, limits.memory_bytes), (50, true, 1024 * 1024));
     assert!(!config.registration.open && !config.registration.require_verified_email);
     let permissions = &config.permissions;
     assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
     assert_eq!(permissions.audit_denials_per_minute, 0);
+    assert_eq!((config.usage.keep_hours.as_secs(), config.usage.keep_days.as_secs()), (86_400, 172_800));
     assert!(config.cookies.insecure);
     let trusted: Vec<_> = config.proxy.trusted.iter().map(ToString::to_string).collect();
     assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);

@@ -32,6 +32,7 @@ mod outages;
 mod owners;
 mod passwords;
 mod proxy;
+mod rate_limits;
 mod refresh;
 mod requests;
 mod roles;
