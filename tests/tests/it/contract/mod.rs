@@ -2,6 +2,9 @@
 
 mod accounts;
 mod analytics;
+mod api_keys;
+mod api_keys_as_callers;
+mod api_keys_bounds;
 mod authzen;
 mod bounds;
 mod conditions;
