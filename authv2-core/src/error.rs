@@ -150,6 +150,8 @@ codes! {
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, Throttled, "Too many attempts";
     /// Too many requests in too short a time.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, Throttled, "Too many requests";
+    /// The API key has used up its quota.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, Throttled, "The quota of the key is used up";
     /// Shedding load, or a dependency is down.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, Unavailable, "Temporarily unavailable";
     /// A defect.

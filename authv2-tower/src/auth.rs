@@ -21,6 +21,7 @@ use authv2_core::{
     api::{finish, problem_response, tell_limit},
     authentication::{Authenticating, RequestId, Requirement},
     limit::Verdict,
+    metering::RouteClass,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
@@ -117,7 +118,7 @@ where
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id, nonce, limit: None }
+        AuthFuture { state, id, nonce, metered: None, limit: None }
     }
 }
 
@@ -138,6 +139,8 @@ pin_project! {
         state: State<S, B>,
         id: RequestId,
         nonce: Option<(HeaderName, HeaderValue)>,
+        // An API key whose use is to be counted.
+        metered: Option<(AuthenticationService, Principal)>,
         limit: Option<Verdict>,
     }
 }
@@ -178,6 +181,10 @@ where
                     if let Some(Refused(error)) = response.extensions_mut().remove() {
                         response = problem_response(&error, this.id).map(R::from);
                     }
+                    if let Some((auth, key)) = this.metered.take() {
+                        let class = response.extensions().get().copied().unwrap_or(RouteClass::OTHER);
+                        auth.served(&key, class, response.status());
+                    }
                     complete(&mut response, this.id, this.nonce.take());
                     if let Some(limit) = this.limit {
                         tell_limit(&mut response, limit);
@@ -198,6 +205,8 @@ where
                     };
                     match caller {
                         Ok(caller) => {
+                            let key = caller.principal().filter(|principal| principal.api_key().is_some());
+                            *this.metered = key.map(|key| (layer.auth.clone(), key.clone()));
                             *this.limit = caller.principal().and_then(Principal::limit).copied();
                             request.extensions_mut().insert(caller);
                             inner.call(request)

@@ -71,6 +71,26 @@ impl Reply {
         Ok(Self(response))
     }
 
+    /// A body of another media type, made while it is sent.
+    pub(super) fn stream(media_type: &'static str, body: Body) -> Self {
+        let mut response = Response::new(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        Self(response)
+    }
+
+    /// A body of another form.
+    pub(super) fn text(status: StatusCode, form: &'static str, text: String) -> Self {
+        let mut response = Response::new(Body::from(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+        Self(response)
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
     /// A refusal that needs more header fields.
     pub(super) fn problem(response: Response<Bytes>) -> Self {
         Self(response.map(Body::from))

@@ -35,14 +35,24 @@ pub(super) async fn authorization_server(call: Call<'_>) -> Result<Reply> {
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         service_documentation: format!("{issuer}/openapi.json"),
         token_endpoint: format!("{issuer}/auth/oauth/token"),
-        token_endpoint_auth_methods_supported: ["none"],
-        grant_types_supported: ["refresh_token"],
+        token_endpoint_auth_methods_supported: CLIENT_METHODS,
+        grant_types_supported: ["refresh_token", "client_credentials"],
         revocation_endpoint: format!("{issuer}/auth/oauth/revoke"),
-        revocation_endpoint_auth_methods_supported: ["none"],
+        revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
+        introspection_endpoint: format!("{issuer}/auth/oauth/introspect"),
+        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "Bearer"],
+        introspection_signing_alg_values_supported: introspection_algorithms(call.auth.config().tokens.alg),
         response_types_supported: [],
         dpop_signing_alg_values_supported: proof_algorithms().map(Algorithm::as_str).collect(),
     };
     Ok(cached(Reply::json(StatusCode::OK, &metadata)?, call.auth.config().tokens.jwks_max_age.as_secs()))
+}
+
+/// How clients authenticate, where any may.
+const CLIENT_METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
+
+fn introspection_algorithms(signing: Algorithm) -> Option<[&'static str; 1]> {
+    (!signing.is_symmetric()).then(|| [signing.as_str()])
 }
 
 /// RFC 8414 section 2, as far as this deployment has something to say.
@@ -52,11 +62,17 @@ pub(super) struct AuthorizationServer {
     jwks_uri: String,
     service_documentation: String,
     token_endpoint: String,
-    /// The one client there is is public.
-    token_endpoint_auth_methods_supported: [&'static str; 1],
-    grant_types_supported: [&'static str; 1],
+    /// API keys are confidential clients; the one for people's own sessions is public.
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    grant_types_supported: [&'static str; 2],
     revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 1],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint: String,
+    /// API keys, as clients or by themselves.
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    /// What signed answers are signed with (RFC 9701 section 7), where others can verify it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_signing_alg_values_supported: Option<[&'static str; 1]>,
     /// There is no authorization endpoint.
     #[schema(value_type = Vec<String>)]
     response_types_supported: [&'static str; 0],

@@ -9,11 +9,14 @@ mod authzen;
 mod authzen_shapes;
 mod body;
 mod call;
+mod client;
 mod cursor;
 mod decisions;
 mod fields;
 mod form;
 mod health;
+mod introspection;
+mod key_usage;
 mod members;
 mod metadata;
 mod oauth;
@@ -24,6 +27,8 @@ mod query;
 mod resource_types;
 mod roles;
 mod routes;
+mod security;
+mod security_stream;
 mod service_accounts;
 mod sessions;
 mod shapes;
@@ -41,13 +46,14 @@ pub use self::{
 };
 use self::{
     body::Takes,
-    call::{Call, Reply},
+    call::{Call, Handler, Reply},
     routes::{Access, Route, Routes},
 };
 use crate::{
     authentication::{AuthenticationService, REQUEST_ID, RequestId},
     error::{Code, Error, Result},
     limit::Verdict,
+    metering::RouteClass,
     principal::Principal,
     telemetry,
 };
@@ -177,17 +183,31 @@ impl Api {
             Access::Ending => Some(signed_in(self.auth.authenticate_to_end(head).await?)?),
         };
         *limit = principal.as_ref().and_then(Principal::limit).copied();
+        let Some(key) = principal.clone().filter(|principal| principal.api_key().is_some()) else {
+            return self.answer((found.parameters, *takes, *handler), head, body, (principal, begin)).await;
+        };
+        let class = RouteClass::new(found.pattern);
+        let answer = self.answer((found.parameters, *takes, *handler), head, body, (principal, begin)).await;
+        let status = answer.as_ref().map_or_else(|error| error.code().status(), Reply::status);
+        self.auth.served(&key, class, status);
+        answer
+    }
+
+    /// Answers a call, once it is known who makes it.
+    async fn answer<B>(
+        &self,
+        (parameters, takes, handler): (routes::Parameters<'_>, Takes, Handler),
+        head: &http::request::Parts,
+        body: B,
+        (principal, begin): (Option<Principal>, Instant),
+    ) -> Result<Reply>
+    where
+        B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
+    {
         let spent = begin.elapsed();
         // A slow client takes its own time, not that of its answer.
-        let body = body::read(*takes, &head.headers, body).await?;
-        let call = Call {
-            auth: &self.auth,
-            origin: self.auth.origin(head),
-            head,
-            parameters: found.parameters,
-            principal,
-            body,
-        };
+        let body = body::read(takes, &head.headers, body).await?;
+        let call = Call { auth: &self.auth, origin: self.auth.origin(head), head, parameters, principal, body };
         self.auth.in_time(spent, handler(call)).await
     }
 }

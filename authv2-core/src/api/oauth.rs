@@ -1,7 +1,8 @@
 //! The calls of OAuth: the token endpoint (RFC 6749 section 3.2) and revocation (RFC 7009). They take forms, and their
 //! errors are in the form of RFC 6749 section 5.2.
 //!
-//! Neither looks at a cookie: what is sent in the form is all the authority there is, so no other site can borrow any.
+//! Neither looks at a cookie: what is sent in the form, and by HTTP Basic, is all the authority there is, so no other site
+//! can borrow any.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -10,12 +11,15 @@ use utoipa::ToSchema;
 
 use super::{
     call::{Call, Reply},
+    client::Client,
     form::Form,
-    problem::seconds_up,
+    problem::{write_wait, www_authenticate},
 };
 use crate::{
-    authentication::{Credentials, FIRST_PARTY_CLIENT},
-    error::{Code, Error, Result},
+    authentication::{Credentials, invalid_client},
+    error::{Code, Error, ErrorKind, Result},
+    metering::RouteClass,
+    principal::Principal,
 };
 
 /// Credentials of other kinds: whoever sends one here must not believe that it is dead.
@@ -25,17 +29,21 @@ const NOT_REVOKED_HERE: [&str; 2] = ["avk_", "avs_"];
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a request that is read parameter by parameter")]
 pub(super) struct TokenRequest {
-    /// `refresh_token`.
+    /// `refresh_token` or `client_credentials`.
     grant_type: String,
     /// The refresh token: used up by this.
-    refresh_token: String,
-    /// `authv2`, or left out.
+    refresh_token: Option<String>,
+    /// With `refresh_token` `authv2`, or left out; with `client_credentials` the id of an API key, unless it is sent by
+    /// Basic.
     client_id: Option<String>,
-    /// The tokens have no scope to be narrowed: left out.
+    /// The whole API key, unless it is sent by Basic.
+    client_secret: Option<String>,
+    /// With `client_credentials`: permissions and patterns of them, of those that the key has. Tokens of sessions have no
+    /// scope to be narrowed: left out.
     scope: Option<String>,
 }
 
-/// An access token and the next refresh token (RFC 6749 section 5.1).
+/// An access token, and the next refresh token or the scope that it is good for (RFC 6749 section 5.1).
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenResponse {
     access_token: String,
@@ -44,7 +52,10 @@ pub(super) struct TokenResponse {
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
-    refresh_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
 }
 
 /// `POST /auth/oauth/revoke`.
@@ -55,15 +66,18 @@ pub(super) struct RevocationRequest {
     token: String,
     /// Not needed to tell them apart, and not looked at.
     token_type_hint: Option<String>,
-    /// `authv2`, or left out.
+    /// `authv2`, or left out; the id of an API key to revoke a token that was issued for it, unless it is sent by Basic.
     client_id: Option<String>,
+    /// The whole API key, unless it is sent by Basic.
+    client_secret: Option<String>,
 }
 
 /// An error (RFC 6749 section 5.2).
 #[derive(Serialize, ToSchema)]
 pub(super) struct OAuthError {
     /// `invalid_request`, `invalid_client`, `invalid_grant`, `unsupported_grant_type`, `invalid_scope`,
-    /// `unsupported_token_type`, `invalid_dpop_proof`, `use_dpop_nonce`, `temporarily_unavailable`, `server_error`.
+    /// `unsupported_token_type`, `invalid_dpop_proof`, `use_dpop_nonce`, `invalid_token`, `insufficient_scope`,
+    /// `access_denied`, `temporarily_unavailable`, `server_error`.
     error: &'static str,
     /// For people.
     error_description: String,
@@ -71,7 +85,8 @@ pub(super) struct OAuthError {
 
 /// Token endpoint (RFC 6749)
 ///
-/// For clients that speak OAuth: what `/auth/refresh` does.
+/// For clients that speak OAuth: what `/auth/refresh` does, and tokens for API keys. Such a token is good for what its key
+/// may do, within its scope, and dies with the key.
 #[utoipa::path(post, path = "/auth/oauth/token", tag = "oauth", security(()),
     params(("DPoP" = Option<String>, Header, description = "A proof of possession (RFC 9449): needed where the session is bound to a key")),
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"), responses(
@@ -83,12 +98,13 @@ pub(super) async fn token(call: Call<'_>) -> Result<Reply> {
     let form = Form::read(&call.body)?;
     match form.required("grant_type")? {
         "refresh_token" => refresh(&call, &form).await,
-        _ => Err(Error::new(Code::UnsupportedGrantType, "the grant is `refresh_token`")),
+        "client_credentials" => client_credentials(&call, &form).await,
+        _ => Err(Error::new(Code::UnsupportedGrantType, "the grants are `refresh_token` and `client_credentials`")),
     }
 }
 
 async fn refresh(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
-    identify_client(call, form)?;
+    Client::read(&call.head.headers, form)?.require_public()?;
     let token = form.required("refresh_token")?;
     // RFC 6749 section 6: nothing beyond what was granted first, which is no scope at all.
     if form.optional("scope")?.is_some() {
@@ -102,16 +118,35 @@ async fn refresh(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
         access_token: access_token.expose().clone(),
         token_type: token_type.as_str(),
         expires_in: expires_in.as_secs(),
-        refresh_token: refresh_token.expose().clone(),
+        refresh_token: Some(refresh_token.expose().clone()),
+        scope: None,
     };
+    granted(&tokens)
+}
+
+async fn client_credentials(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
+    let client = Client::read(&call.head.headers, form)?.authenticate(call).await?.ok_or_else(invalid_client)?;
+    let issued = async { call.auth.client_token(&client, form.optional("scope")?).await }.await;
+    call.auth.served_client(&client, RouteClass::new("/auth/oauth/token"), &issued);
+    let token = issued?;
+    granted(&TokenResponse {
+        access_token: token.access_token.expose().clone(),
+        token_type: "Bearer",
+        expires_in: token.expires_in.as_secs(),
+        refresh_token: None,
+        scope: Some(token.scope),
+    })
+}
+
+fn granted(tokens: &TokenResponse) -> Result<Reply> {
     let no_cache = HeaderValue::from_static("no-cache");
-    Ok(Reply::json(StatusCode::OK, &tokens)?.with(header::PRAGMA, no_cache))
+    Ok(Reply::json(StatusCode::OK, tokens)?.with(header::PRAGMA, no_cache))
 }
 
 /// Revocation (RFC 7009)
 ///
-/// Ends the session of an access or a refresh token with all its tokens, everywhere. Of what is no good token, 200 says
-/// the same: it opens nothing.
+/// Ends the session of an access or a refresh token with all its tokens, everywhere; a token that was issued for an API key
+/// is revoked alone, by that key. Of what is no good token, 200 says the same: it opens nothing.
 #[utoipa::path(post, path = "/auth/oauth/revoke", tag = "oauth", security(()),
     request_body(content = RevocationRequest, content_type = "application/x-www-form-urlencoded"), responses(
     (status = 200),
@@ -120,29 +155,23 @@ async fn refresh(call: &Call<'_>, form: &Form<'_>) -> Result<Reply> {
 ))]
 pub(super) async fn revoke(call: Call<'_>) -> Result<Reply> {
     let form = Form::read(&call.body)?;
-    identify_client(&call, &form)?;
+    let client = Client::read(&call.head.headers, &form)?.authenticate(&call).await?;
+    let revoked = revoke_token(&call, &form, client.as_ref()).await;
+    if let Some(client) = &client {
+        call.auth.served_client(client, RouteClass::new("/auth/oauth/revoke"), &revoked);
+    }
+    revoked
+}
+
+async fn revoke_token(call: &Call<'_>, form: &Form<'_>, client: Option<&Principal>) -> Result<Reply> {
     let token = form.required("token")?;
     // RFC 7009 section 2.2.1: a hint that is not understood changes nothing.
     form.optional("token_type_hint")?;
     if NOT_REVOKED_HERE.iter().any(|prefix| token.starts_with(prefix)) {
         return Err(Error::new(Code::UnsupportedTokenType, "access and refresh tokens are revoked here"));
     }
-    call.auth.end_session_of(token, &call.origin).await?;
+    call.auth.end_session_of(token, client, &call.origin).await?;
     Ok(Reply::empty(StatusCode::OK))
-}
-
-/// The one client there is is public: it has a name and no secret.
-fn identify_client(call: &Call<'_>, form: &Form<'_>) -> Result<()> {
-    let is_basic =
-        |value: &HeaderValue| value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
-    let has_authenticated = call.head.headers.get_all(header::AUTHORIZATION).iter().any(is_basic)
-        || form.optional("client_secret")?.is_some()
-        || form.optional("client_assertion")?.is_some();
-    let is_ours = form.optional("client_id")?.is_none_or(|client| client == FIRST_PARTY_CLIENT);
-    if is_ours && !has_authenticated {
-        return Ok(());
-    }
-    Err(Error::new(Code::InvalidClient, "the client is not known, or its credentials are not good"))
 }
 
 /// The answer to a call that failed.
@@ -157,12 +186,17 @@ pub(super) fn refuse(error: &Error) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    if name == "invalid_client" {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"authv2\""));
+    let challenge = match (name, error.challenge()) {
+        ("invalid_client", _) => HeaderValue::from_str("Basic realm=\"authv2\"").ok(),
+        ("invalid_token" | "insufficient_scope", Some(challenge)) => {
+            HeaderValue::from_str(&www_authenticate(challenge, error.scheme())).ok()
+        }
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(wait) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
-    }
+    write_wait(headers, error);
     response
 }
 
@@ -177,6 +211,10 @@ fn name_of(code: Code) -> (StatusCode, &'static str) {
         Code::UnsupportedGrantType | Code::InvalidScope | Code::UnsupportedTokenType | Code::InvalidClient => {
             (code.status(), code.as_str())
         }
+        Code::Unauthenticated | Code::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid_token"),
+        Code::InsufficientScope => (code.status(), code.as_str()),
+        Code::PermissionDenied => (code.status(), "access_denied"),
+        _ if code.kind() == ErrorKind::Throttled => (code.status(), "temporarily_unavailable"),
         Code::Unavailable => (code.status(), "temporarily_unavailable"),
         _ if code.status().is_server_error() => (code.status(), "server_error"),
         _ => (code.status(), "invalid_request"),
@@ -189,7 +227,7 @@ mod tests {
 
     #[test]
     fn every_error_has_a_name_that_oauth_knows() {
-        const NAMES: [&str; 10] = [
+        const NAMES: [&str; 13] = [
             "invalid_request",
             "invalid_client",
             "invalid_grant",
@@ -198,14 +236,18 @@ mod tests {
             "unsupported_token_type",
             "invalid_dpop_proof",
             "use_dpop_nonce",
+            "invalid_token",
+            "insufficient_scope",
+            "access_denied",
             "temporarily_unavailable",
             "server_error",
         ];
         for &code in Code::ALL {
             let (status, name) = name_of(code);
             assert!(NAMES.contains(&name), "{code:?}");
-            let is_server_error = matches!(name, "temporarily_unavailable" | "server_error");
-            assert_eq!(status.is_server_error(), is_server_error, "{code:?}");
+            let may_pass = matches!(name, "temporarily_unavailable" | "server_error");
+            let is_passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            assert_eq!(is_passing, may_pass, "{code:?}");
         }
     }
 

@@ -10,11 +10,11 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, api_keys, authzen, decisions, health, members, metadata,
+    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
-    resource_types, roles, service_accounts, sessions, signing_keys,
+    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -72,10 +72,14 @@ use super::{
         analytics::sessions,
         oauth::token,
         oauth::revoke,
+        introspection::introspect,
+        key_usage::read,
         signing_keys::list,
         signing_keys::create,
         signing_keys::rotate,
         signing_keys::revoke,
+        security::list,
+        security_stream::open,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

@@ -71,13 +71,17 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
             insert(headers, HeaderName::from_static(DPOP_NONCE), nonce);
         }
     }
-    if let Some(wait) = error.retry_after() {
-        insert(headers, header::RETRY_AFTER, &seconds_up(wait).to_string());
-        if let Some(policy) = error.policy() {
-            limit_fields(headers, policy, 0, wait);
-        }
-    }
+    write_wait(headers, error);
     response
+}
+
+/// When to come back, and the limit that was run into.
+pub(super) fn write_wait(headers: &mut HeaderMap, error: &Error) {
+    let Some(wait) = error.retry_after() else { return };
+    insert(headers, header::RETRY_AFTER, &seconds_up(wait).to_string());
+    if let Some(policy) = error.policy() {
+        limit_fields(headers, policy, 0, wait);
+    }
 }
 
 /// The response to a request that an application or its framework refuses by itself, in the contract's form.
@@ -124,7 +128,7 @@ pub(super) fn seconds_up(wait: Duration) -> u64 {
 }
 
 /// RFC 6750 section 3, RFC 9449 section 7.1 and RFC 9470 section 3.
-fn www_authenticate(challenge: &Challenge, scheme: Scheme) -> String {
+pub(super) fn www_authenticate(challenge: &Challenge, scheme: Scheme) -> String {
     let mut text = self::scheme(scheme);
     let error = match challenge {
         Challenge::Bare => return text,

@@ -6,8 +6,8 @@ use super::{
     accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, members, metadata, oauth, organizations, resource_types, roles, service_accounts, sessions,
-    signing_keys,
+    decisions, health, introspection, key_usage, members, metadata, oauth, organizations, resource_types, roles,
+    security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -77,6 +77,7 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/service-accounts", SignedIn, Nothing, service_accounts::list),
         route!(PUT "/auth/orgs/{org}/service-accounts/{id}/roles", SignedIn, Json, service_accounts::assign),
         route!(DELETE "/auth/orgs/{org}/service-accounts/{id}", SignedIn, Nothing, service_accounts::delete),
+        route!(GET "/auth/orgs/{org}/api-keys/{id}/usage", SignedIn, Nothing, key_usage::read),
         route!(POST "/auth/orgs/{org}/api-keys", SignedIn, Json, api_keys::mint),
         route!(GET "/auth/orgs/{org}/api-keys", SignedIn, Nothing, api_keys::list),
         route!(GET "/auth/orgs/{org}/api-keys/{id}", SignedIn, Nothing, api_keys::read),
@@ -96,10 +97,13 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/analytics/sessions", SignedIn, Nothing, analytics::sessions),
         route!(POST "/auth/oauth/token", Public, Form, oauth::token),
         route!(POST "/auth/oauth/revoke", Public, Form, oauth::revoke),
+        route!(POST "/auth/oauth/introspect", Public, Form, introspection::introspect),
         route!(GET "/auth/admin/signing-keys", SignedIn, Nothing, signing_keys::list),
         route!(POST "/auth/admin/signing-keys", SignedIn, Json, signing_keys::create),
         route!(POST "/auth/admin/signing-keys/rotate", SignedIn, OptionalJson, signing_keys::rotate),
         route!(POST "/auth/admin/signing-keys/{kid}/revoke", SignedIn, OptionalJson, signing_keys::revoke),
+        route!(GET "/auth/security/events", SignedIn, Nothing, security::list),
+        route!(GET "/auth/security/events/stream", SignedIn, Nothing, security_stream::open),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

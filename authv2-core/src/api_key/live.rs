@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     id::UserId,
     limit::{Policy, Rate},
+    metering::Meter,
     permission::{Pattern, Scope},
     secret::{SecretHash, equal_in_constant_time},
     store::{ApiKeyRecord, KeySecret, MemberKind, PresentedKey, StoreError, UserStatus},
@@ -22,6 +23,8 @@ pub struct LiveKey {
     member_kind: MemberKind,
     email: Option<String>,
     scope: Arc<Scope>,
+    /// What it has used, and may use.
+    meter: Arc<Meter>,
     limit: Option<Policy>,
 }
 
@@ -30,7 +33,7 @@ impl LiveKey {
     ///
     /// # Errors
     /// [`StoreError::corrupt`] for scopes or a rate limit that cannot be read: they bound what the key may do.
-    pub(crate) fn new(presented: PresentedKey) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn new(presented: PresentedKey, meter: Arc<Meter>) -> Result<Option<Self>, StoreError> {
         let PresentedKey { key, secrets, member_kind, user } = presented;
         let email = match (member_kind, user) {
             (MemberKind::ServiceAccount, _) => None,
@@ -43,7 +46,16 @@ impl LiveKey {
         let limit = key.rate_limit.map(|limit| Rate::new(limit.requests, limit.per, limit.burst)).transpose();
         let limit = limit.map_err(|_| StoreError::corrupt("the rate limit of an API key"))?;
         let limit = limit.map(|rate| Policy::new("key", rate));
-        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope, limit }))
+        Ok(Some(Self {
+            subject: key.member.to_string(),
+            record: key,
+            secrets,
+            member_kind,
+            email,
+            scope,
+            meter,
+            limit,
+        }))
     }
 
     /// The key as stored.
@@ -61,6 +73,11 @@ impl LiveKey {
     /// What it may do at most.
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// Its meter on this node.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// How often it may be used, where that is limited for itself.

@@ -8,6 +8,7 @@ use crate::{
     api_key::LiveKey,
     error::Result,
     limit::{Limiter, Outage, Policy, Rate, Subject, Take, Taking, Verdict},
+    metering::{Outcome, RouteClass},
     principal::Principal,
 };
 
@@ -135,7 +136,7 @@ impl AuthenticationService {
             }
         };
         principal.set_limit(verdict);
-        Some(verdict.require())
+        Some(self.within(principal, verdict))
     }
 
     /// [`admit_at_hand`](Self::admit_at_hand), asking Redis where that is needed.
@@ -149,7 +150,12 @@ impl AuthenticationService {
         };
         let verdict = taking.await?;
         principal.set_limit(verdict);
-        verdict.require()
+        self.within(principal, verdict)
+    }
+
+    /// Counts a request that may not pass.
+    fn within(&self, principal: &Principal, verdict: Verdict) -> Result<()> {
+        verdict.require().inspect_err(|_| self.count_use(principal, RouteClass::OTHER, Outcome::RateLimited))
     }
 
     /// The limits that a caller's requests run against: an API key's own, or a user's; and the organization's.

@@ -68,7 +68,7 @@ impl AuthenticationService {
             return Err(refused("secret"));
         }
         if let Who::Key(key) = &known.who {
-            may_come_from(key, origin.ip)?;
+            self.may_come_from(key, origin.ip)?;
         }
         Ok(Principal::new(known, origin.ip))
     }
@@ -106,12 +106,27 @@ impl AuthenticationService {
         if presented.key.expires_at.is_some_and(|end| end <= now) {
             return Err(refused("expired"));
         }
-        let key = Arc::new(LiveKey::new(presented)?.ok_or_else(|| refused("inactive"))?);
+        let meter = self.0.metering.meter(presented.key.organization, presented.key.id);
+        let key = Arc::new(LiveKey::new(presented, meter)?.ok_or_else(|| refused("inactive"))?);
         let record = key.record();
         let access = self.0.permissions.access(record.organization, record.member).await?;
         let access = access.ok_or_else(|| refused("member_left"))?.within(Arc::clone(key.scope()));
         let tenant = Tenant { organization: record.organization, store: record.store };
         Ok((key, Membership { tenant, access }))
+    }
+
+    /// Goes on only where a key may be used; the monitor is told from where it is.
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`]: whoever presents it has its secret, so this tells nothing.
+    #[inline]
+    pub(super) fn may_come_from(&self, key: &LiveKey, ip: Option<IpAddr>) -> Result<()> {
+        if !key.may_come_from(ip) {
+            telemetry::count(telemetry::KEY_REFUSALS, "reason", "address");
+            return Err(Error::new(Code::PermissionDenied, "the key may not be used from this address"));
+        }
+        self.0.monitor.key_used(key.record().id, key.record().organization, ip);
+        Ok(())
     }
 
     fn opens(&self, known: &Known, presented: &ParsedKey) -> bool {
@@ -125,18 +140,6 @@ impl Inner {
         let now = self.clock.now();
         self.api_keys.0.sweep(|known| known.holds(&self.feed, now));
     }
-}
-
-/// Goes on only where a key may be used.
-///
-/// # Errors
-/// [`Code::PermissionDenied`]: whoever presents it has its secret, so this tells nothing.
-pub(super) fn may_come_from(key: &LiveKey, ip: Option<IpAddr>) -> Result<()> {
-    if key.may_come_from(ip) {
-        return Ok(());
-    }
-    telemetry::count(telemetry::KEY_REFUSALS, "reason", "address");
-    Err(Error::new(Code::PermissionDenied, "the key may not be used from this address"))
 }
 
 fn refused(reason: &'static str) -> Error {

@@ -11,8 +11,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use super::{
-    AuthenticationService, RequestHead,
-    api_key::may_come_from,
+    About, AuthenticationService, RequestHead,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
 };
@@ -75,17 +74,28 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::RateLimited`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`]
+    /// if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            return Authenticating(match self.admit_at_hand(&mut principal) {
+            let limits = self.admit_at_hand(&mut principal);
+            let is_within_limits = limits.is_some();
+            let admitted = limits.and_then(|limits| match limits {
+                Ok(()) => self.quota_at_hand(&principal),
+                Err(error) => Some(Err(error)),
+            });
+            return Authenticating(match admitted {
                 Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
                 None => {
                     let service = self.clone();
-                    State::UnderWay(Box::pin(
-                        async move { service.admit(&mut principal).await.map(|()| Some(principal)) },
-                    ))
+                    State::UnderWay(Box::pin(async move {
+                        if !is_within_limits {
+                            service.admit(&mut principal).await?;
+                        }
+                        service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
+                        Ok(Some(principal))
+                    }))
                 }
             });
         }
@@ -116,6 +126,7 @@ impl AuthenticationService {
             // Whoever wants to end a session may, however often it has asked for other things.
             if purpose == Purpose::Act {
                 service.admit(&mut principal).await?;
+                service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
             }
             Ok(Some(principal))
         })))
@@ -193,7 +204,7 @@ impl AuthenticationService {
         let live = match &known.who {
             Who::User(live) => live,
             Who::Key(key) => {
-                may_come_from(key, origin.ip)?;
+                self.may_come_from(key, origin.ip)?;
                 return Ok(Principal::new(known, origin.ip));
             }
             Who::External(..) => return Ok(Principal::new(known, origin.ip)),
@@ -226,8 +237,8 @@ impl AuthenticationService {
                 return Err(invalid_token());
             }
         };
-        // A token without a session would speak for a client, and there are none here.
-        let Some(session) = claims.sid else { return Err(invalid_token()) };
+        // A token without a session speaks for a client.
+        let Some(session) = claims.sid else { return self.find_out_client(&claims, (until, since)).await };
         let is_its_own = |live: &Arc<LiveSession>| {
             // A session's key is the one that it was opened with, whatever a token says.
             let key = live.session().key_thumbprint.as_deref().map(jkt);
@@ -258,7 +269,7 @@ impl AuthenticationService {
         origin: &Origin,
         purpose: Purpose,
     ) -> Result<Option<Arc<LiveSession>>> {
-        match self.0.sessions.watch(live, origin).await? {
+        match self.watch(live, origin).await? {
             Watched::Good(live) => Ok(Some(live)),
             Watched::StepUp(live) if purpose == Purpose::End => Ok(Some(live)),
             Watched::StepUp(_) => {
@@ -268,6 +279,18 @@ impl AuthenticationService {
             }
             Watched::Ended => Ok(None),
         }
+    }
+
+    /// Looks at where a session is used from, and tells of what is found.
+    pub(super) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched> {
+        let before = live.session();
+        let about = About { user: Some(before.user_id), organization: before.organization, ip: origin.ip };
+        let session = before.id;
+        let (watched, found) = self.0.sessions.watch(live, origin).await?;
+        if let Some(change) = found {
+            self.0.monitor.session_moved(about, session, change, matches!(watched, Watched::Ended));
+        }
+        Ok(watched)
     }
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any

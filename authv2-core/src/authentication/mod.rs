@@ -13,6 +13,7 @@ mod authenticate;
 mod authzen;
 mod background;
 mod builder;
+mod client_credentials;
 mod cookies;
 mod credentials;
 mod csrf;
@@ -23,13 +24,18 @@ mod dpop;
 mod external;
 mod following;
 mod foundation;
+mod introspection;
+mod key_use;
 mod keys;
 mod login;
+mod measures;
 mod members;
+mod monitor;
 mod organizations;
 mod requirement;
 mod revocation;
 mod roles;
+mod security_events;
 mod signing_keys;
 mod tenancy;
 mod tenant;
@@ -46,21 +52,27 @@ pub use self::{
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
+    key_use::{KeyUsage, UsageBucket},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
-    tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
+    throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
+    client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
+    introspection::{INTROSPECTION_TYPE, Introspection},
+    key_use::Bucket,
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
+    monitor::About,
     roles::{Put, no_role, require_seeing_impact},
+    security_events::EventWatch,
     signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
@@ -71,6 +83,7 @@ use crate::{
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
     limit::Limiter,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -97,6 +110,7 @@ struct Inner {
     ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
+    metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
     api_keys: ApiKeys,
@@ -104,6 +118,7 @@ struct Inner {
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     limiter: Limiter,
+    monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
@@ -208,6 +223,10 @@ impl AuthenticationService {
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
         }
+        if let Err(error) = self.0.metering.close(self.now()).await {
+            tracing::warn!(%error, "the last uses of keys were not written");
+        }
+        self.0.monitor.flush().await;
         self.0.store.close().await;
     }
 }

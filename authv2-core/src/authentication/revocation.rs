@@ -9,6 +9,7 @@ use crate::{
     error::{Code, Error, Result},
     id::{TokenId, UserId},
     jwt::{KEEP_EXPIRED, RevokedTokens, Verdict},
+    principal::Principal,
     session::REFRESH_PREFIX,
     store::{SharedStore, StoreError},
 };
@@ -33,13 +34,14 @@ impl AuthenticationService {
     }
 
     /// Ends the session that an access or a refresh token belongs to, with all its tokens (RFC 7009). Holding one of them
-    /// suffices. A token that is not good, or not any longer, ends nothing.
+    /// suffices. A client's own token is revoked alone, by `client`. A token that is not good, or not any longer, ends
+    /// nothing.
     ///
     /// # Errors
     /// [`Code::InvalidClient`] for an access token that is a client's own: only that client may revoke it.
     /// [`Code::UnsupportedTokenType`] for one of an issuer elsewhere, which only that can revoke. Else an outage: the
     /// session may go on.
-    pub(crate) async fn end_session_of(&self, token: &str, origin: &Origin) -> Result<()> {
+    pub(crate) async fn end_session_of(&self, token: &str, client: Option<&Principal>, origin: &Origin) -> Result<()> {
         if token.starts_with(REFRESH_PREFIX) {
             return match self.logout_by_refresh_token(token, origin).await {
                 Err(error) if error.code() == Code::InvalidRefreshToken => Ok(()),
@@ -51,9 +53,7 @@ impl AuthenticationService {
             return Err(Error::new(Code::UnsupportedTokenType, "its issuer alone can revoke it"));
         }
         let Ok((claims, _)) = self.verify(token).await? else { return Ok(()) };
-        let Some(session) = claims.sid else {
-            return Err(Error::new(Code::InvalidClient, "a client's own token is revoked by that client alone"));
-        };
+        let Some(session) = claims.sid else { return self.revoke_for_client(client, &claims, origin).await };
         if let Ok(user) = claims.sub.parse::<UserId>() {
             self.0.sessions.revoke(user, session, origin).await?;
         }

@@ -33,12 +33,14 @@ mod reader;
 mod redis;
 mod registration;
 mod schema;
+mod security;
 mod session;
 mod setting;
 mod store;
 mod throttle;
 mod tokens;
 mod unused;
+mod usage;
 mod visitor;
 
 // The default store is SQLite: without it no configuration of these tests would do.
@@ -70,10 +72,12 @@ pub use self::{
     redis::{RedisConfig, RedisMode},
     registration::RegistrationConfig,
     schema::schema,
+    security::{Reaction, SecurityConfig},
     session::{OnChange, SessionConfig},
     store::StoreConfig,
     throttle::ThrottleConfig,
     tokens::TokenConfig,
+    usage::UsageConfig,
 };
 use self::{
     problem::Problems,
@@ -139,12 +143,16 @@ pub struct Config {
     pub throttle: ThrottleConfig,
     /// Rate limits.
     pub limits: LimitConfig,
+    /// The security monitor.
+    pub security: SecurityConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
     /// Following what other nodes change.
     pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
     pub permissions: PermissionConfig,
+    /// What is kept of the use of API keys.
+    pub usage: UsageConfig,
     /// The session cookie.
     pub cookies: CookieConfig,
     /// The proxies in front.
@@ -175,9 +183,11 @@ impl Default for Config {
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
             limits: LimitConfig::default(),
+            security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
+            usage: UsageConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
             issuers: Vec::new(),
@@ -250,7 +260,9 @@ impl Config {
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
+        self.security.check(self.profile, &mut problems);
         self.registration.check(&mut problems);
+        self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
         issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
@@ -290,9 +302,11 @@ impl Config {
         self.password.walk(visitor);
         self.throttle.walk(visitor);
         self.limits.walk(visitor);
+        self.security.walk(visitor);
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);
+        self.usage.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
         visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);

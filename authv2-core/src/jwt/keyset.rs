@@ -88,6 +88,8 @@ pub struct ActiveKey<'a> {
     pub(super) private: &'a PrivateHalf,
     pub(super) verifying: &'a VerifyingKey,
     pub(super) header: &'a str,
+    /// Its name.
+    pub(super) kid: &'a str,
     /// The longest that its tokens may live: it verifies that much longer than it signs.
     pub(super) token_life: Duration,
 }
@@ -121,6 +123,7 @@ impl KeySet {
             private: material.private.as_ref()?,
             verifying: &material.verifying,
             header: &material.header,
+            kid: &record.kid,
             token_life: rotation::of_seconds(record.token_life),
         })
     }

@@ -157,6 +157,33 @@ impl JwtService {
         if token.len() > MAX_TOKEN_BYTES { Err(MintError::TooLarge) } else { Ok(token) }
     }
 
+    /// Signs a statement of this deployment that is no access token, under a `typ` of its own, so that neither is ever taken
+    /// for the other. `None` where the key that is active at `now` is a secret: nobody else could verify it.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub(crate) async fn sign_statement(
+        &self,
+        typ: &str,
+        claims: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Option<String>, MintError> {
+        let keys = self.keys();
+        let key = keys.signer(now).ok_or(MintError::NoActiveKey)?;
+        let algorithm = key.verifying.algorithm();
+        if algorithm.is_symmetric() {
+            return Ok(None);
+        }
+        let header = serde_json::json!({"typ": typ, "alg": algorithm, "kid": key.kid}).to_string();
+        let mut signed = URL_SAFE_NO_PAD.encode(header);
+        signed.push('.');
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut signed);
+        let signature = self.sign(key, signed.as_bytes()).await?;
+        signed.push('.');
+        URL_SAFE_NO_PAD.encode_string(&signature, &mut signed);
+        Ok(Some(signed))
+    }
+
     async fn sign(&self, key: ActiveKey<'_>, input: &[u8]) -> Result<Vec<u8>, MintError> {
         match key.private {
             PrivateHalf::Here(private) => Ok(private.sign(input)?),

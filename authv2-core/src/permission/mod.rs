@@ -22,6 +22,7 @@ mod sum;
 mod tally;
 
 pub(crate) use self::scope::Scope;
+pub(crate) use self::tally::Probe;
 pub use self::{
     access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},

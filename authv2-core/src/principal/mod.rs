@@ -291,6 +291,11 @@ impl Principal {
         }
     }
 
+    /// Where this request came from, where that is known.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
     /// The API key, if it is one, or presents a token that was issued for one.
     #[must_use]
     pub fn api_key(&self) -> Option<&LiveKey> {
@@ -443,6 +448,11 @@ impl Principal {
             }
         };
         Subject { id: self.id(), email, properties: None, method, session: facts, ip: self.ip }
+    }
+
+    /// Until when its credential is good, if nothing ends it before.
+    pub(crate) fn valid_until(&self) -> Timestamp {
+        self.known.validity.until
     }
 
     /// The present moment, by the clock of the service that authenticated it.

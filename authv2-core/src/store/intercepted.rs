@@ -136,10 +136,28 @@ pass_on! {
         held_roles(organization: OrgId) -> Vec<RoleId>;
         idle_members(organization: OrgId, before: Timestamp, limit: u32) -> Vec<IdleMember>;
     }
+    QuotaStore {
+        draw_quota(draw: QuotaDraw) -> Option<QuotaBlock>;
+        return_quota(returns: Vec<QuotaReturn>) -> ();
+    }
+    KeyUsageStore {
+        add_key_usage(batch: KeyUsageBatch) -> ();
+        key_usage(organization: OrgId, key: KeyId, span: Span) -> Vec<KeyUsageRow>;
+        tend_key_usage(after: Option<KeyId>, before: KeyUsageBefore) -> Option<KeyId>;
+    }
     ThrottleStore {
         sign_in_facts(query: SignInQuery) -> SignInFacts;
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;
         count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
+    }
+    SecurityStore {
+        add_security_events(events: Vec<SecurityEvent>) -> ();
+        security_events(query: EventQuery) -> Vec<StoredEvent>;
+        security_events_after(seq: i64, limit: u32) -> Vec<StoredEvent>;
+        security_event_number(event: EventId) -> Option<i64>;
+        last_security_event() -> i64;
+        note_key_network(key: KeyId, network: String, at: Timestamp) -> KeyNetwork;
+        raise_risk(user: UserId, session: SessionId, act: Act) -> bool;
     }
     DeploymentStore {
         keep_value(name: &'static str, value: String) -> String;

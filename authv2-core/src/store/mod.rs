@@ -30,9 +30,10 @@ pub use self::{
 };
 use crate::{
     audit::Act,
+    calendar::Span,
     changes::Change,
     clock::Timestamp,
-    id::{KeyId, MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
+    id::{EventId, KeyId, MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
     secret::SecretHash,
     tenant::Tenant,
 };
@@ -349,6 +350,32 @@ pub trait UsageStore: Send + Sync {
     ) -> Result<Vec<IdleMember>, StoreError>;
 }
 
+/// Quotas of API keys. A node draws a block of requests, and serves them without asking again: what it has drawn and not
+/// served when it dies is lost, so that a window is never overdrawn.
+#[async_trait]
+pub trait QuotaStore: Send + Sync {
+    /// Draws a block in the window of the organization's time zone around `now`, or what is left in it. A window that
+    /// has begun goes on to its end, whatever becomes of the time zone. `None` if there is no such key.
+    async fn draw_quota(&self, draw: QuotaDraw) -> Result<Option<QuotaBlock>, StoreError>;
+
+    /// Takes back what was drawn and not served, of windows that go on. Not to be tried again after an outage: it may
+    /// have been done, and what is given back twice is served twice.
+    async fn return_quota(&self, returns: Vec<QuotaReturn>) -> Result<(), StoreError>;
+}
+
+/// What API keys are used for, in hours and days of their organization's time zone.
+#[async_trait]
+pub trait KeyUsageStore: Send + Sync {
+    /// Adds a batch, unless it was added before. What is of a key that has gone is left out.
+    async fn add_key_usage(&self, batch: KeyUsageBatch) -> Result<(), StoreError>;
+
+    /// The hours and days of a key that began in `span`, oldest first.
+    async fn key_usage(&self, organization: OrgId, key: KeyId, span: Span) -> Result<Vec<KeyUsageRow>, StoreError>;
+
+    /// Makes what is old smaller, of some keys after `after`; where to go on, `None` at the end.
+    async fn tend_key_usage(&self, after: Option<KeyId>, before: KeyUsageBefore) -> Result<Option<KeyId>, StoreError>;
+}
+
 /// Counters of failed sign-ins.
 #[async_trait]
 pub trait ThrottleStore: Send + Sync {
@@ -361,6 +388,32 @@ pub trait ThrottleStore: Send + Sync {
 
     /// Counts a failed attempt on each of `buckets`, and records the act.
     async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError>;
+}
+
+/// What the security monitor writes and asks.
+#[async_trait]
+pub trait SecurityStore: Send + Sync {
+    /// Writes events, each once, however often it is asked to.
+    async fn add_security_events(&self, events: Vec<SecurityEvent>) -> Result<(), StoreError>;
+
+    /// Events, newest first.
+    async fn security_events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The events after a number, in the order of their numbers, at most `limit`.
+    async fn security_events_after(&self, seq: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The number of an event that is stored.
+    async fn security_event_number(&self, event: EventId) -> Result<Option<i64>, StoreError>;
+
+    /// The greatest number of an event; zero where there is none.
+    async fn last_security_event(&self) -> Result<i64, StoreError>;
+
+    /// Notes that an API key is used from a network. Of those who note the same at once, one finds it new.
+    async fn note_key_network(&self, key: KeyId, network: String, at: Timestamp) -> Result<KeyNetwork, StoreError>;
+
+    /// Raises the risk of a live session of `user` to high. `false`, and nothing written, where it is so already or
+    /// there is no such session.
+    async fn raise_risk(&self, user: UserId, session: SessionId, act: Act) -> Result<bool, StoreError>;
 }
 
 /// What all nodes of one deployment share: signing keys, named values, leases.
@@ -449,7 +502,10 @@ pub trait Store:
     + RoleStore
     + ApiKeyStore
     + UsageStore
+    + QuotaStore
+    + KeyUsageStore
     + ThrottleStore
+    + SecurityStore
     + DeploymentStore
     + ChangeStore
     + Upkeep
@@ -470,7 +526,10 @@ impl<T> Store for T where
         + RoleStore
         + ApiKeyStore
         + UsageStore
+        + QuotaStore
+        + KeyUsageStore
         + ThrottleStore
+        + SecurityStore
         + DeploymentStore
         + ChangeStore
         + Upkeep

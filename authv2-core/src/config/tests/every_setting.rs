@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 73] = [
+const GOOD: [(&str, &str, &str); 75] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -75,6 +75,8 @@ const GOOD: [(&str, &str, &str); 73] = [
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
     ("permissions.stale_after_days", "30", "30"),
+    ("usage.keep_hours", "86400", "86400"),
+    ("usage.keep_days", "172800", "172800"),
     ("cookies.insecure", "true", "true"),
     ("proxy.trusted", "10.0.0.0/8, ::1", "['10.0.0.0/8', '::1/128']"),
     ("proxy.header", "X-Real-Ip", "'x-real-ip'"),
@@ -149,6 +151,7 @@ fn check_good(config: &Config) {
     let permissions = &config.permissions;
     assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
     assert_eq!(permissions.audit_denials_per_minute, 0);
+    assert_eq!((config.usage.keep_hours.as_secs(), config.usage.keep_days.as_secs()), (86_400, 172_800));
     assert!(config.cookies.insecure);
     let trusted: Vec<_> = config.proxy.trusted.iter().map(ToString::to_string).collect();
     assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
