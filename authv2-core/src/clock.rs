@@ -14,6 +14,9 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Later than every moment that a clock shows.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// The moment `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {

@@ -108,6 +108,8 @@ codes! {
     NotAMember = "not_a_member", FORBIDDEN, Forbidden, "Not a member of this organization";
     /// The caller may not do this.
     PermissionDenied = "permission_denied", FORBIDDEN, Forbidden, "Not allowed";
+    /// The credential's scopes do not cover this (RFC 6750 section 3.1).
+    InsufficientScope = "insufficient_scope", FORBIDDEN, Forbidden, "The credential's scopes do not cover this";
     /// The caller would hand out, or free, rights that it does not hold itself.
     PrivilegeEscalation = "privilege_escalation", FORBIDDEN, Forbidden, "Nobody hands out what it does not hold";
     /// Nothing is here, or not for this caller.
@@ -184,6 +186,11 @@ pub enum Challenge {
         max_age: Option<u64>,
         /// The `acr` wanted.
         acr_values: Option<String>,
+    },
+    /// The credential may do less than this takes (RFC 6750 section 3.1).
+    InsufficientScope {
+        /// The permission wanted.
+        scope: String,
     },
     /// The proof of possession is missing or no good (RFC 9449 section 7.1).
     InvalidDpopProof,
@@ -309,6 +316,12 @@ impl Error {
     pub(crate) fn with_scheme(mut self, scheme: Scheme) -> Self {
         self.0.scheme = scheme;
         self
+    }
+
+    /// The credential's scopes do not cover this permission.
+    pub(crate) fn insufficient_scope(permission: &str) -> Self {
+        Self::new(Code::InsufficientScope, "the scopes of the credential do not cover it")
+            .with_challenge(Challenge::InsufficientScope { scope: permission.to_owned() })
     }
 
     /// For adapters: a part of the application stands in the wrong place, so that nothing can be judged. The log says

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
+pub mod api_key;
 pub mod audit;
 pub mod authentication;
 pub mod changes;

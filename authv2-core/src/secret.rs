@@ -77,6 +77,11 @@ impl SecretHash {
         Self(out)
     }
 
+    /// Reads what was stored; none if it is not a hash.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The bytes to store or to look up.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

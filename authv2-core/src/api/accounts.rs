@@ -132,7 +132,7 @@ pub(super) async fn logout(call: Call<'_>) -> Result<Reply> {
     call.auth.logout(&principal, &call.origin).await?;
     Ok(match principal.method() {
         Method::Cookie => reply.with_cookies(call.auth.cookies().clear()),
-        Method::Bearer => reply,
+        Method::Bearer | Method::ApiKey => reply,
     })
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn me(call: Call<'_>) -> Result<Reply> {
     let live = principal.signed_in()?;
     let csrf_token = match principal.method() {
         Method::Cookie => Some(call.auth.csrf_token(live.session().id).expose().clone()),
-        Method::Bearer => None,
+        Method::Bearer | Method::ApiKey => None,
     };
     let Whereabouts { organization, store, roles, permissions } = call.auth.whereabouts(principal).await?;
     let me = Me {
@@ -211,7 +211,7 @@ pub(super) async fn delete_me(call: Call<'_>) -> Result<Reply> {
     let reply = Reply::empty(StatusCode::NO_CONTENT);
     Ok(match principal.method() {
         Method::Cookie => reply.with_cookies(call.auth.cookies().clear()),
-        Method::Bearer => reply,
+        Method::Bearer | Method::ApiKey => reply,
     })
 }
 

@@ -109,11 +109,15 @@ fn www_authenticate(challenge: &Challenge, scheme: Scheme) -> String {
         Challenge::InvalidToken => "invalid_token",
         Challenge::InvalidRequest => "invalid_request",
         Challenge::InsufficientAuthentication { .. } => "insufficient_user_authentication",
+        Challenge::InsufficientScope { .. } => "insufficient_scope",
         Challenge::InvalidDpopProof => "invalid_dpop_proof",
         Challenge::UseDpopNonce { .. } => "use_dpop_nonce",
     };
     // Writing to a `String` cannot fail.
     let _ = write!(text, ", error=\"{error}\"");
+    if let Challenge::InsufficientScope { scope } = challenge {
+        let _ = write!(text, ", scope=\"{scope}\"");
+    }
     if let Challenge::InsufficientAuthentication { max_age, acr_values } = challenge {
         if let Some(acr_values) = acr_values {
             let _ = write!(text, ", acr_values=\"{acr_values}\"");

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     About, AuthenticationService, RequestHead,
+    api_key::may_come_from,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
 };
@@ -128,14 +129,17 @@ impl AuthenticationService {
         if revision.is_some() {
             self.catch_up(revision).await?;
             // What is at hand may be older than that: the feed may have yet to tell of it.
-            if let Credential::Bearer(token) | Credential::Dpop { token, .. } = &credential {
-                self.0.tokens.forget(token.expose());
+            match &credential {
+                Credential::Bearer(token) | Credential::Dpop { token, .. } => self.0.tokens.forget(token.expose()),
+                Credential::ApiKey(key) => self.0.api_keys.forget(key.id),
+                _ => {}
             }
         }
         match credential {
             Credential::Missing => Ok(None),
             Credential::Unacceptable => Err(invalid_token()),
             Credential::Bearer(token) => self.by_token(&token, None, &origin, purpose).await.map(Some),
+            Credential::ApiKey(key) => self.by_key(&key, &origin).await.map(Some),
             Credential::Dpop { token, proof } => {
                 let judged = self.by_token(&token, Some(proof), &origin, purpose).await;
                 judged.map(Some).map_err(|error| error.with_scheme(Scheme::Dpop))
@@ -173,7 +177,14 @@ impl AuthenticationService {
         if let Some(proof) = proof {
             self.use_proof(proof).await?;
         }
-        let Who::User(live) = &known.who else { return Ok(Principal::new(known, origin.ip)) };
+        let live = match &known.who {
+            Who::User(live) => live,
+            Who::Key(key) => {
+                may_come_from(key, origin.ip)?;
+                return Ok(Principal::new(known, origin.ip));
+            }
+            Who::External(..) => return Ok(Principal::new(known, origin.ip)),
+        };
         self.0.sessions.used(live, self.now()).await;
         let Some(watched) = self.watched(Arc::clone(live), origin, purpose).await? else {
             return Err(invalid_token());
@@ -306,7 +317,9 @@ impl AuthenticationService {
         }
         let term = (expires_at, since);
         let known = Known::of_user(live, membership, Arc::clone(&self.0.clock), None, term);
-        Ok(Some(Principal::new(Arc::new(known), origin.ip)))
+        let known = Arc::new(known);
+        self.0.cookies_at_hand.keep(&known);
+        Ok(Some(Principal::new(known, origin.ip)))
     }
 
     /// Verifies a token, reading the signing keys again if they have changed, or if another node may have made one. With

@@ -281,6 +281,7 @@ impl<'a> Asked<'a> {
             id: &self.id,
             email: Some(self.email),
             properties: Some(&self.evaluation.subject.properties),
+            method: None,
             session: None,
             ip: None,
         };

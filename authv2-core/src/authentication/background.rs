@@ -39,6 +39,8 @@ pub(super) fn start(inner: &Arc<Inner>) {
     });
     repeat(inner, SWEEP_TOKENS, "sweep tokens", |inner| async move {
         inner.sweep_tokens();
+        inner.sweep_api_keys();
+        inner.sweep_cookies();
         Ok(())
     });
     repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });

@@ -3,7 +3,10 @@
 use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use super::{
-    AuthenticationService, Inner, ResourceDirectory, background,
+    AuthenticationService, Inner, ResourceDirectory,
+    api_key::ApiKeys,
+    at_hand::CookiesAtHand,
+    background,
     cookies::CookieStyle,
     csrf::CsrfTokens,
     dpop::Proofs,
@@ -289,6 +292,8 @@ impl Builder {
             permissions,
             keys: watch,
             tokens: Tokens::new(config.tokens.cache_bytes),
+            cookies_at_hand: CookiesAtHand::new(config.tokens.cache_bytes / 4),
+            api_keys: ApiKeys::new(config.tokens.cache_bytes / 4),
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             monitor,

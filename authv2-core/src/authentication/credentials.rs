@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use super::{AuthenticationService, TokenType, csrf};
 use crate::{
+    api_key::{PREFIX, ParsedKey},
     audit::Origin,
     client::client_ip,
     config::Origin as WebOrigin,
@@ -71,6 +72,21 @@ fn request_id(value: &[u8]) -> Option<String> {
     fits.then(|| String::from_utf8_lossy(value).into_owned())
 }
 
+/// The values of a header. The names that every request is asked for are at hand: looking them up reads no text.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    static KEY: HeaderName = HeaderName::from_static(API_KEY);
+    static SENT_REVISION: HeaderName = HeaderName::from_static(REVISION);
+    let values = match name {
+        "authorization" => headers.get_all(header::AUTHORIZATION),
+        "cookie" => headers.get_all(header::COOKIE),
+        USER_AGENT => headers.get_all(header::USER_AGENT),
+        API_KEY => headers.get_all(&KEY),
+        REVISION => headers.get_all(&SENT_REVISION),
+        name => headers.get_all(name),
+    };
+    values.iter().map(header::HeaderValue::as_bytes)
+}
+
 impl RequestHead for http::request::Parts {
     fn method(&self) -> &str {
         self.method.as_str()
@@ -81,7 +97,7 @@ impl RequestHead for http::request::Parts {
     }
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.headers.get_all(name).iter().map(header::HeaderValue::as_bytes)
+        values(&self.headers, name)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -99,7 +115,7 @@ impl<B> RequestHead for http::Request<B> {
     }
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.headers().get_all(name).iter().map(header::HeaderValue::as_bytes)
+        values(self.headers(), name)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -126,6 +142,8 @@ pub(super) enum Credential {
     Bearer(Secret),
     /// `Authorization: DPoP`, with the proof that came with it, which is good for this request and not yet used up.
     Dpop { token: Secret, proof: Proof },
+    /// An API key, in a header of its own or as a bearer token.
+    ApiKey(ParsedKey),
     /// An explicit credential of a form that this deployment does not take.
     Unacceptable,
     /// The session cookie, with what a forged request could not have sent.
@@ -154,7 +172,11 @@ impl AuthenticationService {
 
     pub(super) fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
         let proxy = &self.0.config.proxy;
-        client_ip(head.peer(), head.header_values(proxy.header.as_str()), &proxy.trusted)
+        match head.peer() {
+            // Nobody is believed: there is nothing to read.
+            Some(peer) if proxy.trusted.is_empty() => Some(peer.to_canonical()),
+            peer => client_ip(peer, head.header_values(proxy.header.as_str()), &proxy.trusted),
+        }
     }
 
     /// Reads what a request presents.
@@ -178,6 +200,7 @@ impl AuthenticationService {
         match explicit {
             (None, _, None, _) => self.cookie_credential(head),
             (Some(authorization), None, None, _) => match token(authorization) {
+                Some((TokenType::Bearer, token)) if token.starts_with(PREFIX) => Ok(by_key(token.as_bytes())),
                 Some((TokenType::Bearer, token)) => Ok(Credential::Bearer(Secret::from(token))),
                 Some((TokenType::Dpop, token)) => {
                     let proof = self.proof_with(head, token)?;
@@ -185,18 +208,18 @@ impl AuthenticationService {
                 }
                 None => Ok(Credential::Unacceptable),
             },
-            (None, _, Some(_), None) => Ok(Credential::Unacceptable),
+            (None, _, Some(key), None) => Ok(by_key(key)),
             _ => Err(Error::new(Code::AmbiguousCredentials, "send one credential, once")),
         }
     }
 
     fn cookie_credential<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Credential> {
         let name = self.0.cookies.session_name();
-        let Some(secret) = cookie(head, name) else { return Ok(Credential::Missing) };
+        let Some(secret) = cookie(head, name).map(Secret::from) else { return Ok(Credential::Missing) };
         let csrf = is_unsafe(head.method()).then(|| {
             let sent: Option<&[u8]> = head.header_values(csrf::HEADER).next();
             let sent = sent.and_then(|value| std::str::from_utf8(value).ok()).map(Secret::from);
-            sent.filter(|sent| cookie(head, csrf::COOKIE).is_some_and(|cookie| cookie.expose() == sent.expose()))
+            sent.filter(|sent| cookie(head, csrf::COOKIE).is_some_and(|cookie| cookie == sent.expose()))
         });
         if csrf.is_some() || opens_a_channel(head) {
             self.refuse_foreign_origin(head)?;
@@ -240,10 +263,10 @@ fn is_unsafe(method: &str) -> bool {
 
 /// Whether it asks for a WebSocket or an event stream: what a page of another site could read, were it let in.
 fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
-    let says = |name: &'static str, word: &str| {
-        head.header_values(name).any(|value| String::from_utf8_lossy(value).to_ascii_lowercase().contains(word))
+    let says = |name: &'static str, word: &[u8]| {
+        head.header_values(name).any(|value| value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
     };
-    says("upgrade", "websocket") || says("accept", "text/event-stream")
+    says("upgrade", b"websocket") || says("accept", b"text/event-stream")
 }
 
 /// The token of an `Authorization` header, and the scheme that it came under.
@@ -262,28 +285,69 @@ pub(super) fn user_agent<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
     std::str::from_utf8(agent).ok()
 }
 
-/// The token of a request that presents it as a bearer, nothing else besides, and asks for no revision.
-#[inline]
-pub(super) fn mere_bearer<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
-    let mut authorizations = head.header_values("authorization");
-    let authorization: &[u8] = authorizations.next()?;
-    let is_mere = authorizations.next().is_none()
-        && head.header_values(API_KEY).next().is_none()
-        && head.header_values(REVISION).next().is_none();
-    match token(authorization) {
-        Some((TokenType::Bearer, token)) if is_mere => Some(token),
-        _ => None,
+/// A credential with nothing else to be looked at: no second one, no revision asked for, no proof, nothing that a page of
+/// another site could have made the browser send.
+pub(super) enum Mere<'a> {
+    /// What came as a bearer token and is no API key.
+    Token(&'a [u8]),
+    Key(ParsedKey),
+    /// The session cookie, on a request that changes nothing.
+    Cookie(&'a str),
+}
+
+impl<'a> Mere<'a> {
+    #[inline]
+    pub(super) fn of<R: RequestHead + ?Sized>(head: &'a R, cookie_name: &str) -> Option<Self> {
+        let (mut authorizations, mut keys) = (head.header_values("authorization"), head.header_values(API_KEY));
+        let authorization: Option<&[u8]> = authorizations.next();
+        let key: Option<&[u8]> = keys.next();
+        let is_single = authorizations.next().is_none() && keys.next().is_none();
+        if !is_single || head.header_values(REVISION).next().is_some() {
+            return None;
+        }
+        match (authorization, key) {
+            (Some(authorization), None) => {
+                let (scheme, token) = authorization.split_at_checked(BEARER.len())?;
+                if !scheme.eq_ignore_ascii_case(BEARER) {
+                    return None;
+                }
+                match token.starts_with(PREFIX.as_bytes()) {
+                    true => key_in(token).map(Self::Key),
+                    false => Some(Self::Token(token)),
+                }
+            }
+            (None, Some(key)) => key_in(key).map(Self::Key),
+            (None, None) => {
+                let is_mere = !is_unsafe(head.method())
+                    && head.header_values(BELIEVED_ORGANIZATION).next().is_none()
+                    && !opens_a_channel(head);
+                cookie(head, cookie_name).filter(|_| is_mere).map(Self::Cookie)
+            }
+            (Some(_), Some(_)) => None,
+        }
     }
 }
 
+/// The scheme of a bearer token, and what parts it from the token.
+const BEARER: &[u8] = b"Bearer ";
+
+/// What presents itself as an API key.
+fn by_key(text: &[u8]) -> Credential {
+    key_in(text).map_or(Credential::Unacceptable, Credential::ApiKey)
+}
+
+fn key_in(text: &[u8]) -> Option<ParsedKey> {
+    ParsedKey::parse(std::str::from_utf8(text).ok()?)
+}
+
 /// The value of a cookie. The first one counts: it is the one set with the longest path.
-fn cookie<R: RequestHead + ?Sized>(head: &R, name: &str) -> Option<Secret> {
+fn cookie<'a, R: RequestHead + ?Sized>(head: &'a R, name: &str) -> Option<&'a str> {
     head.header_values("cookie")
         .filter_map(|line| std::str::from_utf8(line).ok())
         .flat_map(|line| line.split(';'))
         .find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
-            (key == name && !value.is_empty()).then(|| Secret::from(value))
+            (key == name && !value.is_empty()).then_some(value)
         })
 }
 
@@ -318,7 +382,7 @@ mod tests {
     #[test]
     fn finds_a_cookie_among_others() {
         let request = Request::builder().header("cookie", "a=1; authv2=x=y ; b=2").body(()).unwrap();
-        assert_eq!(cookie(&request, "authv2").unwrap().expose(), "x=y");
+        assert_eq!(cookie(&request, "authv2"), Some("x=y"));
         assert!(cookie(&request, "auth").is_none());
     }
 }

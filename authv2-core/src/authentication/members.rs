@@ -9,7 +9,6 @@ use crate::{
     id::{MemberId, StoreId, UserId},
     organization::{self, RoleAssignment},
     permission::{Decision, Model, Permission, is_owner, judge_assignment},
-    principal::refuse,
     store::{Assignment, Joined, MemberKind, MemberPage, MemberRecord, NewMember},
     user::email::Email,
 };
@@ -228,7 +227,7 @@ impl AuthenticationService {
                 }
             }
         }
-        refuse(decision).map_err(|error| error.with_scheme(standing.principal.scheme()))
+        standing.principal.refuse(&UPDATE, decision)
     }
 
     /// Whom the candidate names. Trying unknown users counts per caller, so that addresses cannot be tried in bulk.

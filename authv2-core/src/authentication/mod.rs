@@ -5,6 +5,8 @@
 
 mod account;
 mod analytics;
+mod api_key;
+mod at_hand;
 mod authenticate;
 mod authzen;
 mod background;
@@ -38,6 +40,10 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
+    throttle::Throttle, tokens::Tokens,
+};
 pub use self::{
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
@@ -60,7 +66,6 @@ pub(crate) use self::{
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
 };
-use self::{csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor, throttle::Throttle, tokens::Tokens};
 use crate::{
     changes::Feed,
     clock::{Clock, Timestamp},
@@ -94,6 +99,8 @@ struct Inner {
     permissions: PermissionService,
     keys: KeyWatch,
     tokens: Tokens,
+    api_keys: ApiKeys,
+    cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     monitor: Monitor,

@@ -8,7 +8,7 @@ use crate::{
     error::{Code, Error, Result},
     id::{MemberId, OrgId, StoreId, UserId},
     permission::{Access, Author, CatchUpError, Decision, Model, OWNER, Permission, Question, Refusal},
-    principal::{Principal, refuse},
+    principal::Principal,
     secret::random_bytes,
     store::{Assignment, AtRevision, Holder, OrganizationName, OrganizationRecord, Revised},
     tenant::Tenant,
@@ -42,7 +42,7 @@ impl Standing {
     /// # Errors
     /// As [`Standing::require`].
     pub(crate) fn require_at(&self, permission: &Permission, place: Option<StoreId>) -> Result<()> {
-        refuse(self.decide(permission, place)).map_err(|error| error.with_scheme(self.principal.scheme()))
+        self.principal.refuse(permission, self.decide(permission, place))
     }
 
     /// Goes on only if the caller acts at the organization itself.

@@ -1,27 +1,20 @@
-//! Access tokens at hand: whoever presents one again is known at once. No signature is checked, nothing is read and
-//! nothing allocated.
-//!
-//! A token is found by a keyed hash and compared whole, so that none passes for another. What is known of its bearer
-//! holds until it expires, or until the feed brings a change of its session, its user, its organization, its roles or
-//! the signing keys. Only success is kept.
+//! Access tokens at hand: what is known of the bearer of each holds until it expires, or until the feed brings a change of
+//! its session, its user, its organization, its roles or the signing keys. Only success is kept.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{
-    AuthenticationService, Inner, RequestHead,
-    credentials::{mere_bearer, user_agent},
-};
+use super::{AuthenticationService, Inner};
 use crate::{
     error::{Error, Result},
-    principal::{Known, Principal, Who},
+    principal::Known,
     store::cached::{Cached, Missing},
 };
 
 /// What is known of the bearers of tokens.
 #[derive(Debug)]
-pub(super) struct Tokens(Cached<Arc<str>, Known, Error>);
+pub(super) struct Tokens(Cached<Arc<[u8]>, Known, Error>);
 
 impl Tokens {
     /// Room for about `capacity` bytes.
@@ -32,34 +25,17 @@ impl Tokens {
 
     /// Forgets a token, also where it is being found out: the next one to ask finds out anew.
     pub(super) fn forget(&self, token: &str) {
-        self.0.forget(&Arc::from(token));
+        self.0.forget(&Arc::from(token.as_bytes()));
+    }
+
+    /// What is known of the bearer of `token`, if it is at hand.
+    #[inline]
+    pub(super) fn at_hand(&self, token: &[u8], now: Instant) -> Option<Arc<Known>> {
+        self.0.at_hand(token, now)
     }
 }
 
 impl AuthenticationService {
-    /// The caller of a request that presents an access token at hand, where there is nothing else to look at.
-    #[inline]
-    pub(super) fn at_hand<R: RequestHead + ?Sized>(&self, head: &R) -> Option<Principal> {
-        let token = mere_bearer(head)?;
-        let instant = Instant::now();
-        if self.0.feed.is_stale_at(instant) {
-            return None;
-        }
-        let known = self.0.tokens.0.at_hand(token, instant)?;
-        let now = self.now();
-        if known.bound_to().is_some() || !known.holds(&self.0.feed, now) {
-            return None;
-        }
-        let ip = self.client_ip(head);
-        if let Who::User(live) = &known.who {
-            let sessions = &self.0.sessions;
-            if !sessions.is_as_opened(live, ip, user_agent(head)) || !sessions.note_use(live, now) {
-                return None;
-            }
-        }
-        Some(Principal::new(known, ip))
-    }
-
     /// What is known of the bearer of `token`: at hand, or found out once for all who ask at the same time.
     ///
     /// # Errors
@@ -69,17 +45,17 @@ impl AuthenticationService {
         if self.0.feed.is_stale() {
             return Box::pin(self.find_out(token)).await.map(Arc::new);
         }
-        if let Some(known) = cached.at_hand(token, Instant::now()) {
+        if let Some(known) = cached.at_hand(token.as_bytes(), Instant::now()) {
             if known.holds(&self.0.feed, self.now()) {
                 return Ok(known);
             }
-            cached.forget_exactly(&Arc::from(token), &known);
+            cached.forget_exactly(&Arc::from(token.as_bytes()), &known);
         }
         let finding_out = async {
             let known = Box::pin(self.find_out(token)).await.map_err(Missing::Failed)?;
             Ok(known.weighed(token))
         };
-        match cached.find(Arc::from(token), finding_out).await {
+        match cached.find(Arc::from(token.as_bytes()), finding_out).await {
             Ok(known) if known.holds(&self.0.feed, self.now()) => Ok(known),
             Err(Missing::Failed(error)) => Err(error),
             // It changed meanwhile.

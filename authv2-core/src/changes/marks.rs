@@ -54,7 +54,7 @@ impl Mark {
     }
 
     /// Of a member, in whatever organization; the same as the user's that it is.
-    fn of_member(id: MemberId) -> Self {
+    pub(crate) fn of_member(id: MemberId) -> Self {
         Self::of(id.as_uuid())
     }
 
@@ -153,7 +153,10 @@ mod tests {
                 Mark::of_organization(organization),
             ),
             (Change::SessionsRevoked { organization: None, generation: 1 }, Mark::of_organization(organization)),
-            (Change::ApiKeyChanged { organization, key: KeyId::from(id(0x23)) }, Mark::of_key(KeyId::from(id(0x23)))),
+            (
+                Change::ApiKeyChanged { organization, key: KeyId::from(id(0x23)), revision: 1 },
+                Mark::of_key(KeyId::from(id(0x23))),
+            ),
             (Change::SigningKeysChanged, Mark::KEYS),
             (Change::Everything, Mark::of_member(member)),
         ] {

@@ -100,6 +100,8 @@ pub enum Change {
         organization: OrgId,
         /// Which.
         key: KeyId,
+        /// The organization's revision from then on.
+        revision: i64,
     },
     /// Changes may have been missed, or taken back (a restored database): nothing in memory is to be relied on.
     Everything,

@@ -11,6 +11,7 @@ use super::{
     model::{Model, ModelError},
     named_roles::NamedRoles,
     question::{Decision, Question, Subject},
+    scope::Scope,
     snapshot::{Judged, Rights, Snapshot},
     tally::{Label, Outcome, Tally},
 };
@@ -31,6 +32,8 @@ pub struct Access {
     holder: Holder,
     standing: Arc<Standing>,
     tally: Arc<Tally>,
+    /// What the credential may do at most.
+    scope: Option<Arc<Scope>>,
 }
 
 /// Whose rights they are.
@@ -63,12 +66,16 @@ impl Holder {
 pub struct WhatIf {
     snapshot: Snapshot,
     rights: Rights,
+    scope: Option<Arc<Scope>>,
 }
 
 impl WhatIf {
     /// Decides as if the roles were so, and says why.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Explanation {
+        if self.scope.as_ref().is_some_and(|scope| !scope.covers(question.permission)) {
+            return Explanation::nothing();
+        }
         self.snapshot.explain(&self.rights, question, subject, now)
     }
 }
@@ -80,7 +87,19 @@ impl Access {
         standing: Arc<Standing>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { organization, holder, standing, tally }
+        Self { organization, holder, standing, tally, scope: None }
+    }
+
+    /// The same, of a credential that may do no more than `scope` says.
+    #[must_use]
+    pub(crate) fn within(mut self, scope: Arc<Scope>) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// What the credential may do at most; none where that is whatever its holder may.
+    pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
     }
 
     /// The member, if it is one.
@@ -116,13 +135,16 @@ impl Access {
         }
         let snapshot = Snapshot::compile(model);
         let rights = snapshot.rights(&self.holder.roles(snapshot.model()));
-        Ok(WhatIf { snapshot, rights })
+        Ok(WhatIf { snapshot, rights, scope: self.scope.clone() })
     }
 
     /// Decides, and counts the decision.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
-        let judged = self.snapshot().judge(self.rights(), question, subject, now);
+        let judged = match self.is_within_scope(question) {
+            true => self.snapshot().judge(self.rights(), question, subject, now),
+            false => Judged { decision: Decision::Denied, atom: None, by: None },
+        };
         self.count(&judged, question, subject, now);
         judged.decision
     }
@@ -130,10 +152,19 @@ impl Access {
     /// Decides, counts, and says why.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Explanation {
+        if !self.is_within_scope(question) {
+            let _ = self.decide(question, subject, now);
+            return Explanation::nothing();
+        }
         let (explanation, atom, by) = self.snapshot().explain_judged(self.rights(), question, subject, now);
         let judged = Judged { decision: explanation.decision.clone(), atom, by };
         self.count(&judged, question, subject, now);
         explanation
+    }
+
+    #[inline]
+    fn is_within_scope(&self, question: &Question<'_>) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.covers(question.permission))
     }
 
     #[inline]
@@ -188,10 +219,12 @@ impl Access {
     fn denial(&self, judged: &Judged, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Act {
         let reason = match self.attributed(judged, question.store) {
             Some((role, granted)) => Cow::from(format!("the role {role} denies {granted}")),
+            None if !self.is_within_scope(question) => Cow::from("the credential's scopes do not cover it"),
             None => Cow::from("no grant allows it"),
         };
+        let actor = self.scope.as_ref().map_or_else(|| self.holder.actor(), |scope| scope.actor);
         let origin = Origin { ip: subject.ip, ..Origin::default() };
-        Act::new("permission.denied", self.holder.actor(), now, &origin)
+        Act::new("permission.denied", actor, now, &origin)
             .within(self.organization.id())
             .on(question.permission)
             .ended(audit::Outcome::Denied, reason)

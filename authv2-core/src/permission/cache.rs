@@ -254,16 +254,19 @@ impl Caches {
 impl Listener for Caches {
     /// Whatever its revision says: what this node has just written holds, also where the database was set back.
     fn apply(&self, change: &Change) {
-        let (organization, member, revision) = match *change {
-            Change::OrganizationChanged { organization, revision } => (organization, None, revision),
-            Change::MemberChanged { organization, member, revision } => (organization, Some(member), revision),
+        let (organization, revision) = match *change {
+            Change::OrganizationChanged { organization, revision }
+            | Change::MemberChanged { organization, revision, .. }
+            | Change::ApiKeyChanged { organization, revision, .. } => (organization, revision),
             Change::Everything => return self.forget_everything(),
             _ => return,
         };
         let followed = self.followed.get(&organization);
-        match member {
-            None => self.organizations.forget(&organization),
-            Some(member) => self.members.forget(&(organization, member)),
+        match *change {
+            Change::OrganizationChanged { .. } => self.organizations.forget(&organization),
+            Change::MemberChanged { member, .. } => self.members.forget(&(organization, member)),
+            // Keys are asked for elsewhere: here it only leaves no gap.
+            _ => {}
         }
         // After the removal: whoever sees that the change was applied, finds nothing from before it.
         if let Some(followed) = followed {
@@ -274,7 +277,8 @@ impl Listener for Caches {
     /// Unless it came before: nothing that is decided on is older then.
     fn hear(&self, change: &Change) {
         let (Change::OrganizationChanged { organization, revision }
-        | Change::MemberChanged { organization, revision, .. }) = *change
+        | Change::MemberChanged { organization, revision, .. }
+        | Change::ApiKeyChanged { organization, revision, .. }) = *change
         else {
             return self.apply(change);
         };

@@ -15,12 +15,12 @@ mod question;
 mod revision;
 mod rights;
 mod role;
+mod scope;
 mod service;
 mod snapshot;
 mod sum;
 mod tally;
 
-pub(crate) use self::tally::Probe;
 pub use self::{
     access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},
@@ -37,3 +37,4 @@ pub use self::{
     service::{CatchUpError, PermissionService},
     snapshot::{Rights, Snapshot},
 };
+pub(crate) use self::{scope::Scope, tally::Probe};

@@ -39,7 +39,9 @@ pub struct Subject<'a> {
     pub email: Option<&'a str>,
     /// Properties that a caller claims for it; facts beat them.
     pub properties: Option<&'a Map<String, Value>>,
-    /// Its session, where it asks for itself.
+    /// How its credential came, where it asks for itself: `bearer`, `cookie`, `api_key`.
+    pub method: Option<&'static str>,
+    /// Its session, where it asks for itself by one.
     pub session: Option<SessionFacts<'a>>,
     /// The client's address, where it asks for itself.
     pub ip: Option<IpAddr>,
@@ -48,8 +50,6 @@ pub struct Subject<'a> {
 /// What conditions may know of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionFacts<'a> {
-    /// How its credential came: `bearer`, `cookie`.
-    pub method: &'static str,
     /// The authentication methods (RFC 8176), separated by spaces.
     pub amr: &'a str,
     /// The authentication context class.

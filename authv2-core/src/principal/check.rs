@@ -86,9 +86,10 @@ impl<'a> Check<'a> {
     /// Goes on only if it may.
     ///
     /// # Errors
-    /// [`Code::PermissionDenied`], or [`Code::StepUpRequired`] where a fresher or stronger sign-in would do.
+    /// [`Code::PermissionDenied`], [`Code::InsufficientScope`] where its credential has scopes that do not cover it, or
+    /// [`Code::StepUpRequired`] where a fresher or stronger sign-in would do.
     pub fn require(&self) -> Result<()> {
-        refuse(self.decide()).map_err(|error| error.with_scheme(self.principal.scheme()))
+        self.principal.refuse(&self.permission, self.decide())
     }
 
     /// What the principal may do, where the question is about a place that its credential reaches.

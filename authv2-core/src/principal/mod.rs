@@ -10,10 +10,11 @@ use serde::Serialize;
 pub use self::{check::Check, external::ExternalIdentity};
 pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
+    api_key::LiveKey,
     changes::{Feed, Mark, Since},
     clock::{Clock, Timestamp},
     error::{Error, Result, Scheme},
-    id::{SessionId, TokenId, UserId},
+    id::{KeyId, MemberId, SessionId, TokenId, UserId},
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
     store::{
@@ -32,6 +33,8 @@ pub enum Method {
     Bearer,
     /// The session cookie.
     Cookie,
+    /// An API key.
+    ApiKey,
 }
 
 impl Method {
@@ -41,6 +44,7 @@ impl Method {
         match self {
             Self::Bearer => "bearer",
             Self::Cookie => "cookie",
+            Self::ApiKey => "api_key",
         }
     }
 }
@@ -116,12 +120,39 @@ impl Known {
         Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since }, held: 0 }
     }
 
+    /// Until `until`, or until the key, the member that bounds it, or what that may do in its organization change.
+    /// `credential` is how it came: the key itself, or a token that was issued for it.
+    pub(crate) fn of_key(
+        key: Arc<LiveKey>,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+        (method, token): (Method, Option<TokenId>),
+        (until, since): (Timestamp, Since),
+    ) -> Self {
+        let record = key.record();
+        let of_key = Mark::of_key(record.id);
+        let marks = [
+            of_key,
+            Mark::of_member(record.member),
+            Mark::of_organization(record.organization),
+            token.map_or(of_key, Mark::of_token),
+            // A key that is presented itself needs no signing key.
+            token.map_or(of_key, |_| Mark::KEYS),
+            of_key,
+        ];
+        let held = key.bytes();
+        let validity = Validity { until, marks, since };
+        Self { who: Who::Key(key), method, membership: Some(membership), clock, validity, held }
+    }
+
     /// With the token that is kept beside it.
     pub(crate) fn weighed(mut self, token: &str) -> Self {
-        self.held = token.len();
-        if let Who::External(identity, _) = &self.who {
-            self.held += identity.bytes();
-        }
+        self.held = token.len()
+            + match &self.who {
+                Who::User(_) => 0,
+                Who::Key(key) => key.bytes(),
+                Who::External(identity, _) => identity.bytes(),
+            };
         self
     }
 
@@ -129,6 +160,7 @@ impl Known {
     pub(crate) fn bound_to(&self) -> Option<&[u8]> {
         match &self.who {
             Who::User(live) => live.session().key_thumbprint.as_deref(),
+            Who::Key(_) => None,
             Who::External(identity, _) => identity.key_thumbprint.as_deref(),
         }
     }
@@ -160,6 +192,7 @@ impl Known {
     pub(crate) fn holds(&self, feed: &Feed, now: Timestamp) -> bool {
         let is_live = match &self.who {
             Who::User(live) => live.is_live(now),
+            Who::Key(_) => true,
             Who::External(_, trust) => trust.holds(),
         };
         is_live && now < self.validity.until && feed.unchanged(&self.validity.marks, self.validity.since)
@@ -171,6 +204,8 @@ impl Known {
 pub(crate) enum Who {
     /// A user of this deployment, by a live session.
     User(Arc<LiveSession>),
+    /// An API key, or a token that was issued for one.
+    Key(Arc<LiveKey>),
     /// Somebody whom an issuer elsewhere vouches for, for as long as that is trusted.
     #[cfg_attr(not(feature = "issuers"), allow(dead_code, reason = "there are none then"))]
     External(Box<ExternalIdentity>, Trust),
@@ -182,6 +217,13 @@ pub(crate) enum Who {
 pub enum Identity<'a> {
     /// A user of this deployment.
     User(UserId),
+    /// An API key.
+    ApiKey {
+        /// Which.
+        key: KeyId,
+        /// The member whose rights bound it: a user, or a service account.
+        member: MemberId,
+    },
     /// Somebody whom an issuer elsewhere vouches for: only both together name them.
     External {
         /// The issuer.
@@ -209,27 +251,43 @@ impl Principal {
     pub fn identity(&self) -> Identity<'_> {
         match &self.known.who {
             Who::User(live) => Identity::User(live.user().id),
+            Who::Key(key) => Identity::ApiKey { key: key.record().id, member: key.record().member },
             Who::External(identity, _) => Identity::External { issuer: &identity.issuer, subject: &identity.subject },
         }
     }
 
-    /// Its id as text: the user's, or issuer and subject with a `|` between. No two callers have the same, though an
+    /// Its id as text: the user's, the service account's, or issuer and subject with a `|` between. No two callers have the same, though an
     /// issuer elsewhere may call somebody just like a user here.
     #[must_use]
     pub fn id(&self) -> &str {
         match &self.known.who {
             Who::User(live) => live.subject(),
+            Who::Key(key) => key.subject(),
             Who::External(identity, _) => &identity.id,
         }
     }
 
-    /// The user, if it is one of this deployment.
+    /// The user, if it is one of this deployment, or a key that acts for one: ask [`Principal::session_id`] where only a
+    /// user in person will do.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
-        self.live().map(|live| live.user().id)
+        match &self.known.who {
+            Who::User(live) => Some(live.user().id),
+            Who::Key(key) => key.user(),
+            Who::External(..) => None,
+        }
     }
 
-    /// The user's record as the API shows it, if it is one of this deployment.
+    /// The API key, if it is one, or presents a token that was issued for one.
+    #[must_use]
+    pub fn api_key(&self) -> Option<&LiveKey> {
+        match &self.known.who {
+            Who::Key(key) => Some(key),
+            Who::User(_) | Who::External(..) => None,
+        }
+    }
+
+    /// The user's record as the API shows it, if one of this deployment makes the request in person.
     #[must_use]
     pub fn user(&self) -> Option<User> {
         self.live().map(|live| User::from(live.user()))
@@ -295,6 +353,7 @@ impl Principal {
     pub fn amr(&self) -> impl Iterator<Item = &str> {
         let amr = match &self.known.who {
             Who::User(live) => &live.session().amr,
+            Who::Key(_) => "",
             Who::External(identity, _) => &identity.amr,
         };
         amr.split(' ').filter(|method| !method.is_empty())
@@ -305,15 +364,17 @@ impl Principal {
     pub fn acr(&self) -> &str {
         match &self.known.who {
             Who::User(live) => &live.session().acr,
+            Who::Key(_) => "",
             Who::External(identity, _) => &identity.acr,
         }
     }
 
-    /// When the user last proved who it is; of an issuer that does not tell, the earliest moment there is.
+    /// When the user last proved who it is; of a key, and of an issuer that does not tell, the earliest moment there is.
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
         match &self.known.who {
             Who::User(live) => live.session().auth_time,
+            Who::Key(_) => Timestamp::from_micros(0),
             Who::External(identity, _) => identity.auth_time,
         }
     }
@@ -324,35 +385,51 @@ impl Principal {
         refuse(if is_bound { Decision::Denied } else { Decision::Allowed })
     }
 
+    /// Turns a decision on `permission` into the refusal that fits the credential.
+    ///
+    /// # Errors
+    /// [`Code::InsufficientScope`] where its scopes do not cover the permission; [`Code::PermissionDenied`]; or
+    /// [`Code::StepUpRequired`] where a fresher or stronger sign-in would do, which no key can make.
+    pub(crate) fn refuse(&self, permission: &Permission, decision: Decision) -> Result<()> {
+        let scope = self.access().and_then(Access::scope);
+        match decision {
+            Decision::Denied if scope.is_some_and(|scope| !scope.covers(permission)) => {
+                Err(Error::insufficient_scope(permission.as_str()))
+            }
+            Decision::StepUp(_) if self.api_key().is_some() => refuse(Decision::Denied),
+            decision => refuse(decision),
+        }
+        .map_err(|error| error.with_scheme(self.scheme()))
+    }
+
     /// What conditions may know of it.
     pub(crate) fn subject(&self) -> Subject<'_> {
-        let method = self.known.method.as_str();
+        let method = Some(self.known.method.as_str());
         let (email, facts) = match &self.known.who {
             Who::User(live) => {
                 let session = live.session();
                 let facts = SessionFacts {
-                    method,
                     amr: &session.amr,
                     acr: &session.acr,
                     auth_time: session.auth_time,
                     opened_at: session.created_at,
                     risk: session.risk,
                 };
-                (Some(live.user().email.as_str()), facts)
+                (Some(live.user().email.as_str()), Some(facts))
             }
+            Who::Key(key) => (key.email(), None),
             Who::External(identity, _) => {
                 let facts = SessionFacts {
-                    method,
                     amr: &identity.amr,
                     acr: &identity.acr,
                     auth_time: identity.auth_time,
                     opened_at: identity.issued_at,
                     risk: Risk::Low,
                 };
-                (identity.email.as_deref(), facts)
+                (identity.email.as_deref(), Some(facts))
             }
         };
-        Subject { id: self.id(), email, properties: None, session: Some(facts), ip: self.ip }
+        Subject { id: self.id(), email, properties: None, method, session: facts, ip: self.ip }
     }
 
     /// Until when its credential is good, if nothing ends it before.
@@ -376,7 +453,7 @@ impl Principal {
     fn live(&self) -> Option<&Arc<LiveSession>> {
         match &self.known.who {
             Who::User(live) => Some(live),
-            Who::External(..) => None,
+            Who::Key(_) | Who::External(..) => None,
         }
     }
 }

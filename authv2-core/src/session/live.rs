@@ -111,7 +111,7 @@ impl LiveSession {
     }
 
     /// Whether this cookie is the session's.
-    pub(super) fn is_opened_by(&self, cookie: &SecretHash) -> bool {
+    pub(crate) fn is_opened_by(&self, cookie: &SecretHash) -> bool {
         self.session.cookie_hash.as_deref().is_some_and(|own| equal_in_constant_time(own, cookie.as_bytes()))
     }
 }

@@ -19,4 +19,4 @@ pub use self::{
     refresh::{RefreshError, Refreshed},
     service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},
 };
-pub(crate) use self::{refresh::REFRESH_PREFIX, watch::Watched};
+pub(crate) use self::{lookup::session_of_cookie, refresh::REFRESH_PREFIX, watch::Watched};

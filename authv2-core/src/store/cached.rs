@@ -122,6 +122,11 @@ where
         }
     }
 
+    /// Keeps what its owner judges by itself before each use, whatever has changed since it was read.
+    pub(crate) fn keep(&self, key: K, value: Arc<T>) {
+        self.entries.insert(key, Entry { found: Ok(value), until: Instant::now() + jittered(LIFE) });
+    }
+
     /// Whether just this reading is at hand.
     pub(crate) fn holds(&self, key: &K, value: &Arc<T>) -> bool {
         self.entries.peek(key).is_some_and(|there| is(&there, value))

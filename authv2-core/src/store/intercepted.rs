@@ -121,6 +121,15 @@ pass_on! {
         delete_role(at: AtRevision, role: RoleId, act: Act) -> Revised<RoleDeletion>;
         put_resource_type(at: AtRevision, resource_type: ResourceTypeRecord, act: Act) -> Revised<()>;
     }
+    ApiKeyStore {
+        create_api_key(at: AtRevision, new: NewApiKey, act: Act) -> Revised<KeyCreation>;
+        api_key(organization: OrgId, key: KeyId) -> Option<(ApiKeyRecord, MemberKind)>;
+        api_keys(organization: OrgId, page: ApiKeyPage) -> Vec<(ApiKeyRecord, MemberKind)>;
+        presented_key(key: KeyId, now: Timestamp) -> Option<PresentedKey>;
+        rotate_api_key(at: AtRevision, rotation: KeyRotation, act: Act) -> Revised<ApiKeyRecord>;
+        delete_api_key(at: AtRevision, key: KeyId, act: Act) -> Revised<()>;
+        note_key_uses(uses: Vec<KeyUse>) -> ();
+    }
     UsageStore {
         add_usage(usage: Usage, denials: Vec<Act>) -> ();
         decision_counts(organization: OrgId, since_day: i64) -> Vec<DecisionCount>;

@@ -285,6 +285,47 @@ pub trait RoleStore: Send + Sync {
     ) -> Result<Revised<()>, StoreError>;
 }
 
+/// API keys. Each write of one raises its organization's revision, as those of roles and members do.
+#[async_trait]
+pub trait ApiKeyStore: Send + Sync {
+    /// Adds a key with its first secret, unless the organization has too many.
+    async fn create_api_key(
+        &self,
+        at: AtRevision,
+        new: NewApiKey,
+        act: Act,
+    ) -> Result<Revised<KeyCreation>, StoreError>;
+
+    /// A key, and what kind of member bounds it.
+    async fn api_key(&self, organization: OrgId, key: KeyId) -> Result<Option<(ApiKeyRecord, MemberKind)>, StoreError>;
+
+    /// A page of keys.
+    async fn api_keys(
+        &self,
+        organization: OrgId,
+        page: ApiKeyPage,
+    ) -> Result<Vec<(ApiKeyRecord, MemberKind)>, StoreError>;
+
+    /// Everything that a request which presents this key is judged by, whatever organization it is of; without the
+    /// secrets that have ended at `now`.
+    async fn presented_key(&self, key: KeyId, now: Timestamp) -> Result<Option<PresentedKey>, StoreError>;
+
+    /// Gives a key another secret, and another member to bound it.
+    async fn rotate_api_key(
+        &self,
+        at: AtRevision,
+        rotation: KeyRotation,
+        act: Act,
+    ) -> Result<Revised<ApiKeyRecord>, StoreError>;
+
+    /// Deletes a key with every secret that it has.
+    async fn delete_api_key(&self, at: AtRevision, key: KeyId, act: Act) -> Result<Revised<()>, StoreError>;
+
+    /// Notes that keys were used: when last, and from where. What is older than what is known, or of a key that has
+    /// gone or is being written, is left out.
+    async fn note_key_uses(&self, uses: Vec<KeyUse>) -> Result<(), StoreError>;
+}
+
 /// Statistics of decisions, and the denials among them that are kept in the audit trail.
 #[async_trait]
 pub trait UsageStore: Send + Sync {
@@ -432,6 +473,7 @@ pub trait Store:
     + OrganizationStore
     + MemberStore
     + RoleStore
+    + ApiKeyStore
     + UsageStore
     + ThrottleStore
     + SecurityStore
@@ -453,6 +495,7 @@ impl<T> Store for T where
         + OrganizationStore
         + MemberStore
         + RoleStore
+        + ApiKeyStore
         + UsageStore
         + ThrottleStore
         + SecurityStore

@@ -11,6 +11,8 @@ pub const HTTP_SECONDS: &str = "authv2_http_request_duration_seconds";
 pub const AUTHENTICATIONS: &str = "authv2_authentications_total";
 /// Access tokens refused, by `reason`.
 pub const TOKEN_REFUSALS: &str = "authv2_token_refusals_total";
+/// API keys refused, by `reason`.
+pub const KEY_REFUSALS: &str = "authv2_api_key_refusals_total";
 /// Proofs of possession (DPoP) refused, by `reason`.
 pub const PROOF_REFUSALS: &str = "authv2_proof_refusals_total";
 /// Sign-ins, by `outcome`.

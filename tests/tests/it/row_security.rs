@@ -5,11 +5,12 @@ use authv2_core::{
     audit::{Act, Actor, Origin},
     changes::Feed,
     clock::Timestamp,
-    id::{MemberId, OrgId, RoleId, StoreId, UserId},
+    id::{KeyId, MemberId, OrgId, RoleId, StoreId, UserId},
+    secret::SecretHash,
     store::{
-        Assignment, AtRevision, DecisionCount, MemberStore as _, NewMember, NewOrganization, NewRole, NewStore,
-        NewUser, OrganizationStore as _, ResourceTypeRecord, Revised, RoleStore as _, Upkeep as _, Usage,
-        UsageStore as _, UserStore as _,
+        ApiKeyRecord, ApiKeyStore as _, Assignment, AtRevision, DecisionCount, MemberStore as _, NewApiKey, NewMember,
+        NewOrganization, NewRole, NewStore, NewUser, OrganizationStore as _, ResourceTypeRecord, Revised,
+        RoleStore as _, Upkeep as _, Usage, UsageStore as _, UserStore as _,
         sql::{SqlOptions, SqlStore},
     },
 };
@@ -18,7 +19,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 use uuid::Uuid;
 
 /// Every table that holds rows of tenants.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "organizations",
     "stores",
     "members",
@@ -27,6 +28,8 @@ const TABLES: [&str; 8] = [
     "role_assignments",
     "resource_types",
     "decision_counts",
+    "api_keys",
+    "api_key_secrets",
 ];
 
 /// An organization with at least one row in every table.
@@ -37,6 +40,7 @@ pub(crate) struct Tenant {
     role: RoleId,
     heir: RoleId,
     branch: StoreId,
+    key: KeyId,
 }
 
 fn act() -> Act {
@@ -64,7 +68,7 @@ pub(crate) async fn tenant(store: &SqlStore, slug: &str) -> Tenant {
     let parent = role("parent", vec![]);
     let heir = role("heir", vec![parent.id]);
     let (id, branch) = (OrgId::new(), StoreId::new());
-    let made = Tenant { organization: id, owner, role: parent.id, heir: heir.id, branch };
+    let made = Tenant { organization: id, owner, role: parent.id, heir: heir.id, branch, key: KeyId::new() };
     let new = NewOrganization {
         id,
         slug: slug.to_owned(),
@@ -86,6 +90,26 @@ pub(crate) async fn tenant(store: &SqlStore, slug: &str) -> Tenant {
         NewMember { id: MemberId::from(Uuid::now_v7()), user: None, name: Some("robot".to_owned()), roles: vec![held] };
     let joined = store.add_member(AtRevision { organization: id, revision: 3 }, account, act()).await.unwrap();
     assert!(matches!(joined, Revised::Done { .. }), "{joined:?}");
+    let key = ApiKeyRecord {
+        id: made.key,
+        organization: id,
+        member: owner.into(),
+        store: Some(branch),
+        name: "nightly".to_owned(),
+        environment: "live".to_owned(),
+        scopes: vec!["*".to_owned()],
+        allowed_ips: vec![],
+        rate_limit: None,
+        quota: None,
+        metadata: serde_json::Map::new(),
+        created_at: Timestamp::from_seconds(1),
+        expires_at: None,
+        last_used_at: None,
+        last_used_ip: None,
+    };
+    let new = NewApiKey { key, secret: SecretHash::of(slug.as_bytes()), max_per_organization: 1 };
+    let minted = store.create_api_key(AtRevision { organization: id, revision: 4 }, new, act()).await.unwrap();
+    assert!(matches!(minted, Revised::Done { .. }), "{minted:?}");
     let counted = DecisionCount {
         organization: id,
         day: 1,
@@ -247,7 +271,7 @@ async fn count(connection: &mut PgConnection, table: &str, organization: OrgId) 
 /// Good rows of a tenant, one for each table but the tenants' own.
 fn insertions(of: &Tenant) -> Vec<String> {
     let (id, new) = (of.organization, Uuid::now_v7());
-    let (role, heir, owner, branch) = (of.role, of.heir, of.owner, of.branch);
+    let (role, heir, owner, branch, key) = (of.role, of.heir, of.owner, of.branch, of.key);
     vec![
         format!("INSERT INTO stores VALUES ('{new}', '{id}', 'graz', 'Graz', 1)"),
         format!("INSERT INTO members VALUES ('{id}', '{new}', 'service_account', NULL, 'robot', 1, NULL)"),
@@ -256,15 +280,23 @@ fn insertions(of: &Tenant) -> Vec<String> {
         format!("INSERT INTO role_assignments VALUES ('{id}', '{owner}', '{role}', '{branch}')"),
         format!("INSERT INTO resource_types VALUES ('{id}', 'invoices', '{{}}')"),
         format!("INSERT INTO decision_counts VALUES ('{id}', 2, 'orders:read', '', '', 'denied', 1)"),
+        format!(
+            "INSERT INTO api_keys (key_id, org_id, member_id, store_id, name, environment, scopes, allowed_ips, metadata, created_at)
+             VALUES ('{new}', '{id}', '{owner}', '{branch}', 'new', 'live', '[]', '[]', '{{}}', 1)"
+        ),
+        format!("INSERT INTO api_key_secrets VALUES ('\\x00', '{id}', '{key}', 1, NULL)"),
     ]
 }
 
 const ASSIGN: &str = "INSERT INTO role_assignments VALUES ($1, $2, $3, NULL)";
 const ASSIGN_AT: &str = "INSERT INTO role_assignments VALUES ($1, $2, $3, $4)";
+const KEY_OF: &str = "INSERT INTO api_keys
+    (org_id, member_id, store_id, key_id, name, environment, scopes, allowed_ips, metadata, created_at)
+    VALUES ($1, $2, $3, $4, 'new', 'live', '[]', '[]', '{}', 1)";
 const INHERIT: &str = "INSERT INTO role_inherits VALUES ($1, $2, $3)";
 
 /// Rows of one tenant that refer to what belongs to the other. Where both are the same, good rows.
-fn crossings(of: &Tenant, other: &Tenant) -> [(&'static str, &'static str, Vec<Uuid>); 6] {
+fn crossings(of: &Tenant, other: &Tenant) -> [(&'static str, &'static str, Vec<Uuid>); 8] {
     let (organization, owner) = (of.organization.as_uuid(), of.owner.as_uuid());
     let (role, heir) = (of.role.as_uuid(), of.heir.as_uuid());
     let (foreign, member, store) = (other.heir.as_uuid(), other.owner.as_uuid(), other.branch.as_uuid());
@@ -275,6 +307,8 @@ fn crossings(of: &Tenant, other: &Tenant) -> [(&'static str, &'static str, Vec<U
         ("a parent", INHERIT, vec![organization, role, foreign]),
         ("an heir", INHERIT, vec![organization, other.role.as_uuid(), heir]),
         ("all but the organization", ASSIGN_AT, vec![organization, member, foreign, store]),
+        ("a key's member", KEY_OF, vec![organization, member, of.branch.as_uuid(), Uuid::now_v7()]),
+        ("a key's store", KEY_OF, vec![organization, owner, store, Uuid::now_v7()]),
     ]
 }
 

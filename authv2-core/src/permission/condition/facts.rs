@@ -108,7 +108,7 @@ fn principal(scene: &Scene<'_>, name: &str) -> Option<Value> {
         "roles" => Some(texts(place.roles.iter().copied())),
         "organization" => Some(place.organization.to_string().into()),
         "store" => Some(place.store?.to_string().into()),
-        "method" => Some(session?.method.into()),
+        "method" => subject.method.map(Value::from),
         "amr" => Some(texts(session?.amr.split_ascii_whitespace())),
         "acr" => Some(session?.acr.into()),
         "auth_age" => age(session?.auth_time),

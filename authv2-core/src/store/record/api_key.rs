@@ -100,3 +100,63 @@ pub struct PresentedKey {
     /// The account's status, and its e-mail, where the member is a user.
     pub user: Option<(UserStatus, String)>,
 }
+
+/// A key to add, with its first secret.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    /// The key; nothing has used it yet.
+    pub key: ApiKeyRecord,
+    /// The SHA-256 of the whole of what is presented.
+    pub secret: SecretHash,
+    /// The most keys that its organization may have with it.
+    pub max_per_organization: u32,
+}
+
+/// What became of an attempt to add a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyCreation {
+    /// It was added.
+    Done,
+    /// The organization has as many as it may; nothing was written.
+    TooMany,
+}
+
+/// How many replaced secrets of one key work at a time: one more, and the first of them ends.
+pub const SECRETS_IN_GRACE: u32 = 4;
+
+/// A new secret for a key.
+#[derive(Debug, Clone)]
+pub struct KeyRotation {
+    /// Which key.
+    pub key: KeyId,
+    /// The SHA-256 of the whole of what is presented from now on.
+    pub secret: SecretHash,
+    /// When the secrets that it has now end at the latest; at once if that has passed.
+    pub grace_until: Timestamp,
+    /// The member whose rights bound it from now on.
+    pub member: MemberId,
+}
+
+/// Which keys to list: oldest first, after the one given.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiKeyPage {
+    /// Those of one store only.
+    pub store: Option<StoreId>,
+    /// The last one of the page before.
+    pub after: Option<(Timestamp, KeyId)>,
+    /// The most to list.
+    pub limit: u32,
+}
+
+/// That a key was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Whose.
+    pub organization: OrgId,
+    /// Which.
+    pub key: KeyId,
+    /// When.
+    pub used_at: Timestamp,
+    /// From where.
+    pub ip: Option<String>,
+}

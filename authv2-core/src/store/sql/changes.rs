@@ -129,9 +129,12 @@ impl From<Change> for ChangeColumns {
                 revision: Some(revision),
                 ..of_kind("member_changed")
             },
-            Change::ApiKeyChanged { organization, key } => {
-                Self { org_id: Some(organization), key_id: Some(key), ..of_kind("api_key_changed") }
-            }
+            Change::ApiKeyChanged { organization, key, revision } => Self {
+                org_id: Some(organization),
+                key_id: Some(key),
+                revision: Some(revision),
+                ..of_kind("api_key_changed")
+            },
             Change::Everything => of_kind("everything"),
         }
     }
@@ -144,8 +147,10 @@ impl From<ChangeColumns> for Change {
         if let ("token_revoked", Some(token), Some(expires_at)) = (kind.as_str(), token_id, expires_at) {
             return Self::TokenRevoked { token, expires_at };
         }
-        if let ("api_key_changed", Some(organization), Some(key)) = (kind.as_str(), org_id, key_id) {
-            return Self::ApiKeyChanged { organization, key };
+        if let ("api_key_changed", Some(organization), Some(key), Some(revision)) =
+            (kind.as_str(), org_id, key_id, revision)
+        {
+            return Self::ApiKeyChanged { organization, key, revision };
         }
         match (kind.as_str(), user_id, session_id, org_id, member_id, revision) {
             ("session_revoked", Some(user), Some(session), ..) => Self::SessionRevoked { session, user },

@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ. All other SQL is the same text for both.
 
-use super::{changes, refresh, session, upkeep};
+use super::{api_key, changes, refresh, session, upkeep};
 
 /// A database that this store speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Dialect {
 pub(super) struct Texts {
     /// Notes the use of a session unless somebody else is at its row.
     pub(super) touch_if_free: &'static str,
+    /// Notes the use of a key unless somebody else is at its row.
+    pub(super) note_key_use: &'static str,
     /// Reads a user's id and keeps its row.
     pub(super) lock_user: &'static str,
     /// Reads a user's id and keeps it from being removed.
@@ -162,6 +164,7 @@ impl Dialect {
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Texts {
                 touch_if_free: session::TOUCH,
+                note_key_use: api_key::NOTE_USE,
                 lock_user: "SELECT id FROM users WHERE id = $1",
                 keep_user: "SELECT id FROM users WHERE id = $1",
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
@@ -174,6 +177,7 @@ impl Dialect {
             #[cfg(feature = "postgres")]
             Self::Postgres => Texts {
                 touch_if_free: session::TOUCH_IF_FREE,
+                note_key_use: api_key::NOTE_USE_IF_FREE,
                 lock_user: "SELECT id FROM users WHERE id = $1 FOR UPDATE",
                 keep_user: "SELECT id FROM users WHERE id = $1 FOR KEY SHARE",
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1 FOR KEY SHARE",

@@ -3,6 +3,7 @@
 //! Each statement is written once, with `$1` placeholders, and run on whichever database is configured; what differs
 //! stands in `dialect`. Every verb that writes goes through `tx`.
 
+mod api_key;
 mod changes;
 mod deployment;
 mod dialect;

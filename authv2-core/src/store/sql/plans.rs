@@ -1,6 +1,6 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
-use super::{SqlOptions, SqlStore, member, organization, role, security, session, session_statistics, usage};
+use super::{SqlOptions, SqlStore, api_key, member, organization, role, security, session, session_statistics, usage};
 use crate::changes::Feed;
 
 /// What a statement makes itself, and then reads from end to end; and the table that has one row.
@@ -30,6 +30,7 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         organization::STATEMENTS,
         member::STATEMENTS,
         role::STATEMENTS,
+        api_key::STATEMENTS,
         usage::STATEMENTS,
         security::STATEMENTS,
         session::STATEMENTS,

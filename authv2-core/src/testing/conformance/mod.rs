@@ -28,6 +28,8 @@
 
 mod account;
 mod act;
+mod api_key;
+mod api_key_hang_up;
 mod audit;
 mod changes;
 mod context;
@@ -49,6 +51,7 @@ mod refresh;
 mod refresh_model;
 mod revocation;
 mod role;
+mod security;
 mod session;
 mod session_statistics;
 mod sign_in;
@@ -66,7 +69,7 @@ mod world;
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 
 use self::world::World;
 use crate::{changes::Feed, store::SharedStore};
@@ -142,7 +145,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 28] = [
+    let rooms: [&[Case]; 30] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -158,6 +161,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         races::CASES,
         storm::CASES,
         throttle::CASES,
+        security::CASES,
         deployment::CASES,
         signing_keys::CASES,
         changes::CASES,
@@ -168,6 +172,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         member::CASES,
         departure::CASES,
         role::CASES,
+        api_key::CASES,
         usage::CASES,
         isolation::CASES,
         tenancy_races::CASES,
@@ -175,19 +180,20 @@ pub fn cases() -> impl Iterator<Item = Case> {
     rooms.into_iter().flatten().chain(hang_up::CASES).copied()
 }
 
+/// So many cases run at a time: making a store is mostly waiting.
+const AT_ONCE: usize = 3;
+
 /// Checks every behaviour on `backend`, each on a fresh store, going on after failures.
 ///
 /// # Panics
 /// At the end, naming the cases that failed and why, if any did.
 pub async fn all(backend: &dyn Backend) {
-    let mut failures = Vec::new();
-    let mut count = 0_usize;
-    for case in cases() {
-        count += 1;
-        if let Err(panic) = AssertUnwindSafe(case.run(backend)).catch_unwind().await {
-            failures.push(format!("{}: {}", case.name, message(panic.as_ref())));
-        }
-    }
+    let run = |case: Case| async move {
+        let panic = AssertUnwindSafe(case.run(backend)).catch_unwind().await.err()?;
+        Some(format!("{}: {}", case.name, message(panic.as_ref())))
+    };
+    let verdicts: Vec<Option<String>> = stream::iter(cases()).map(run).buffered(AT_ONCE).collect().await;
+    let (count, failures) = (verdicts.len(), verdicts.into_iter().flatten().collect::<Vec<_>>());
     assert!(failures.is_empty(), "{} of {count} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     id::{MemberId, OrgId, RoleId, StoreId, UserId},
     store::{
-        Assignment, AtRevision, DecisionCount, Joined, MemberKind, MemberPage, MemberRecord, Named, NewRole, NewStore,
-        OrganizationName, OrganizationRecord, Revised, RoleBook, RoleRecord, Updated,
+        ApiKeyRecord, Assignment, AtRevision, DecisionCount, Joined, MemberKind, MemberPage, MemberRecord, Named,
+        NewRole, NewStore, OrganizationName, OrganizationRecord, Revised, RoleBook, RoleRecord, Updated,
     },
 };
 
@@ -23,11 +23,12 @@ pub(super) struct Founded {
 }
 
 /// Everything that the verbs tell of an organization.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Contents {
     pub(super) book: Option<RoleBook>,
     pub(super) users: Vec<MemberRecord>,
     pub(super) accounts: Vec<MemberRecord>,
+    pub(super) keys: Vec<(ApiKeyRecord, MemberKind)>,
     pub(super) counts: Vec<DecisionCount>,
 }
 
@@ -77,6 +78,7 @@ impl Founded {
             book: store.role_book(self.id).await.unwrap(),
             users: self.members(MemberKind::User).await,
             accounts: self.members(MemberKind::ServiceAccount).await,
+            keys: self.keys().await,
             counts: store.decision_counts(self.id, i64::MIN).await.unwrap(),
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     Case,
     act::{act, at, new_account, new_organization, new_role, new_session, new_store, new_user},
+    api_key::new_key,
     role::resource_type,
     room,
     tenant::written,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     audit::Outcome,
     store::{
-        AtRevision, Joined, Named, NewMember, NewOrganization, NewRole, OrganizationChange, OrganizationName,
+        AtRevision, Joined, KeyUse, Named, NewMember, NewOrganization, NewRole, OrganizationChange, OrganizationName,
         ProfileChange, Redacted, SignInQuery, SigningKeyRecord, Usage,
     },
 };
@@ -112,10 +113,21 @@ async fn keeps_hostile_text_of_tenants_as_it_is(world: World) {
         let (revision, ()) = written(put);
         let account = NewMember { name: Some(text.clone()), ..new_account("") };
         let joined = store.add_member(at_now(revision), account, act("account.created", at(1))).await.unwrap();
-        let Joined::New(account) = written(joined).1 else { panic!("it must be added") };
+        let (revision, Joined::New(account)) = written(joined) else { panic!("it must be added") };
         assert_eq!(account.name.as_ref(), Some(&text));
         let book = store.role_book(id).await.unwrap().unwrap();
         assert!(book.roles.contains(&role) && book.stores.contains(&branch) && book.resource_types.contains(&declared));
+        let mut new = new_key(id, owner, 2);
+        (new.key.name, new.key.environment) = (text.clone(), text.clone());
+        (new.key.scopes, new.key.last_used_ip) = (vec![text.clone(), slug.clone()], None);
+        new.key.metadata = [(slug.clone(), text.clone().into())].into_iter().collect();
+        let made = store.create_api_key(at_now(revision), new.clone(), act("api_key.created", at(2))).await.unwrap();
+        written(made);
+        let used = KeyUse { organization: id, key: new.key.id, used_at: at(3), ip: Some(text.clone()) };
+        store.note_key_uses(vec![used]).await.unwrap();
+        new.key.last_used_at = Some(at(3));
+        new.key.last_used_ip = Some(text.clone());
+        assert_eq!(store.api_key(id, new.key.id).await.unwrap().map(|(key, _)| key), Some(new.key));
         let count = counted(id, 1, &text, "allowed", 1);
         let usage = Usage { decisions: vec![count.clone()], members: vec![] };
         store.add_usage(usage, vec![]).await.unwrap();

@@ -68,8 +68,8 @@ impl World {
             id: "u-1",
             email: self.email,
             properties: fields(&self.properties),
+            method: self.signed_in.then_some("bearer"),
             session: self.signed_in.then_some(SessionFacts {
-                method: "bearer",
                 amr: "pwd otp",
                 acr: "aal2",
                 auth_time: Timestamp::from_seconds(NOW.as_seconds() - 60),

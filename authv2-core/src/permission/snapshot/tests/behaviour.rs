@@ -57,7 +57,7 @@ fn explain(snapshot: &Snapshot, roles: &[&str], permission: &Permission) -> Expl
 
 fn signed_in(age: u64, acr: &str) -> Subject<'_> {
     let auth_time = NOW - Duration::from_secs(age);
-    let session = SessionFacts { method: "bearer", amr: "pwd", acr, auth_time, opened_at: NOW, risk: Risk::Low };
+    let session = SessionFacts { amr: "pwd", acr, auth_time, opened_at: NOW, risk: Risk::Low };
     Subject { session: Some(session), ..Subject::default() }
 }
 

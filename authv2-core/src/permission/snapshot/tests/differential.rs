@@ -139,7 +139,6 @@ impl Organization {
         let question =
             Question { store, resource: Some(&resource), context: Some(&context), ..Question::new(&permission) };
         let session = about.session.map(|(age, acr)| SessionFacts {
-            method: "bearer",
             amr: "pwd",
             acr,
             auth_time: NOW - Duration::from_secs(age),

@@ -1,0 +1,109 @@
+//! An API key that may be used now, as far as is known.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{
+    audit::Actor,
+    clock::Timestamp,
+    id::UserId,
+    permission::{Pattern, Scope},
+    secret::{SecretHash, equal_in_constant_time},
+    store::{ApiKeyRecord, KeySecret, MemberKind, PresentedKey, StoreError, UserStatus},
+};
+
+/// A key with the member that bounds it: both were good when they were read.
+#[derive(Debug)]
+pub struct LiveKey {
+    record: ApiKeyRecord,
+    secrets: Vec<KeySecret>,
+    /// The bounding member's id as text.
+    subject: String,
+    member_kind: MemberKind,
+    email: Option<String>,
+    scope: Arc<Scope>,
+}
+
+impl LiveKey {
+    /// The key as it was read; `None` where the account that bounds it is not active.
+    ///
+    /// # Errors
+    /// [`StoreError::corrupt`] for scopes that cannot be read: they bound what the key may do.
+    pub(crate) fn new(presented: PresentedKey) -> Result<Option<Self>, StoreError> {
+        let PresentedKey { key, secrets, member_kind, user } = presented;
+        let email = match (member_kind, user) {
+            (MemberKind::ServiceAccount, _) => None,
+            (MemberKind::User, Some((UserStatus::Active, email))) => Some(email),
+            (MemberKind::User, _) => return Ok(None),
+        };
+        let patterns: Result<Vec<Pattern>, _> = key.scopes.iter().map(|scope| scope.parse()).collect();
+        let patterns = patterns.map_err(|_| StoreError::corrupt("a scope of an API key"))?;
+        let scope = Arc::new(Scope::new(Actor::ApiKey(key.id), patterns));
+        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope }))
+    }
+
+    /// The key as stored.
+    #[must_use]
+    pub fn record(&self) -> &ApiKeyRecord {
+        &self.record
+    }
+
+    /// The user whose rights bound it; none where it is a service account's.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        (self.member_kind == MemberKind::User).then(|| UserId::from(self.record.member.as_uuid()))
+    }
+
+    /// What it may do at most.
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+
+    /// The e-mail of the user that bounds it.
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// The id of the member that bounds it, as text.
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Whether what was presented is one of its secrets at `now`. Takes the same time wherever they differ.
+    pub(crate) fn opens_with(&self, presented: &SecretHash, now: Timestamp) -> bool {
+        let good = |secret: &&KeySecret| {
+            equal_in_constant_time(secret.hash.as_bytes(), presented.as_bytes())
+                && secret.expires_at.is_none_or(|end| now < end)
+        };
+        self.secrets.iter().any(|secret| good(&secret))
+    }
+
+    /// Whether it may be used from there. Where it is bound to networks, an address that is not known is in none.
+    pub(crate) fn may_come_from(&self, ip: Option<IpAddr>) -> bool {
+        let networks = &self.record.allowed_ips;
+        networks.is_empty() || ip.is_some_and(|ip| networks.iter().any(|network| network.contains(&ip.to_canonical())))
+    }
+
+    /// What it takes of the memory beside its own place.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self { record, secrets, .. } = self;
+        let texts = [&record.name, &record.environment, &self.subject].map(String::capacity);
+        let scopes: usize = record.scopes.iter().map(|scope| 2 * (scope.capacity() + 48)).sum();
+        let metadata: usize = record.metadata.iter().map(|(name, value)| name.len() + 64 + value_bytes(value)).sum();
+        size_of::<Self>()
+            + texts.iter().sum::<usize>()
+            + scopes
+            + metadata
+            + size_of_val(secrets.as_slice())
+            + size_of_val(record.allowed_ips.as_slice())
+    }
+}
+
+fn value_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(|value| 32 + value_bytes(value)).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + 64 + value_bytes(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
