@@ -409,7 +409,8 @@ impl Monitor {
 
     /// A key of an organization is used from an address. On a network at hand this costs a look into memory; another one
     /// is looked up beside the request.
-    pub(crate) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>) {
+    #[inline]
+    pub(super) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>) {
         let Some(network) = ip.and_then(network_of) else { return };
         if self.key_networks.get(&(key, network)).is_none() {
             self.look_up_key_network(key, network, About { organization: Some(organization), ip, user: None });

@@ -22,7 +22,7 @@ use authv2_core::{
     clock::{Clock as _, FakeClock, SystemClock, Timestamp},
     secret::Secret,
     security::{EventKind, SecurityEvent, Severity},
-    store::{EventQuery, SecurityStore as _, Transport},
+    store::{EventQuery, Transport},
     telemetry,
     user::NewAccount,
 };
