@@ -90,7 +90,26 @@ struct Refused {
 
 impl Known {
     fn new(now: Timestamp) -> Self {
-        Self { refused: None, left: 0, until: now, remaining: 0, full_at: now, strict_until: now, asked: 0, since: now }
+        Self {
+            refused: None,
+            left: 0,
+            until: now,
+            remaining: 0,
+            full_at: now,
+            strict_until: now,
+            drawing_until: now,
+            seen: 0,
+            since: now,
+            seen_before: 0,
+        }
+    }
+
+    fn see(&mut self, now: Timestamp) {
+        if now.since(self.since) >= WINDOW || now < self.since {
+            let is_next = now.since(self.since) < 2 * WINDOW;
+            (self.seen_before, self.seen, self.since) = (if is_next { self.seen } else { 0 }, 0, now);
+        }
+        self.seen = self.seen.saturating_add(1);
     }
 
     fn is_of_use(&self, now: Timestamp) -> bool {
