@@ -26,7 +26,7 @@
 mod extract;
 mod router;
 
-pub use authv2_tower::{ApiService, AuthLayer, Caller, RequireLayer};
+pub use authv2_tower::{ApiService, AuthLayer, Caller, RateLimitLayer, RequireLayer};
 
 pub use self::{
     extract::{CurrentSession, CurrentUser, Principal, Rejection, Require},

@@ -134,6 +134,8 @@ codes! {
     RoleIsBuiltin = "role_is_builtin", CONFLICT, Conflict, "The role is built in";
     /// The user has as many sessions as allowed.
     TooManySessions = "too_many_sessions", CONFLICT, Conflict, "Too many sessions";
+    /// The organization has as many API keys as allowed.
+    TooManyApiKeys = "too_many_api_keys", CONFLICT, Conflict, "Too many API keys";
     /// The request believes to be in another organization than its session is.
     WrongOrganization = "wrong_organization", CONFLICT, Conflict, "The session is in another organization";
     /// Somebody else changed it meanwhile.
@@ -146,6 +148,10 @@ codes! {
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, Invalid, "Some fields are not acceptable";
     /// Too many failed attempts.
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, Throttled, "Too many attempts";
+    /// Too many requests in too short a time.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, Throttled, "Too many requests";
+    /// The API key has used up its quota.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, Throttled, "The quota of the key is used up";
     /// Shedding load, or a dependency is down.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, Unavailable, "Temporarily unavailable";
     /// A defect.

@@ -5,6 +5,7 @@ pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod authentication;
+pub mod calendar;
 pub mod changes;
 pub mod client;
 pub mod clock;
@@ -14,7 +15,9 @@ pub mod id;
 #[cfg(feature = "issuers")]
 pub mod issuer;
 pub mod jwt;
+pub mod limit;
 pub mod master_key;
+pub mod metering;
 pub mod organization;
 pub mod permission;
 pub mod principal;

@@ -17,9 +17,10 @@ use std::{
 };
 
 use authv2_core::{
-    AuthenticationService,
-    api::{finish, problem_response},
+    AuthenticationService, Principal,
+    api::{finish, problem_response, tell_limit},
     authentication::{Authenticating, RequestId, Requirement},
+    limit::Verdict,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
@@ -116,7 +117,7 @@ where
             let authenticating = self.layer.auth.authenticate(&request);
             State::Authenticating { authenticating, request: Some(request), inner, layer: self.layer.clone() }
         };
-        AuthFuture { state, id, nonce }
+        AuthFuture { state, id, nonce, limit: None }
     }
 }
 
@@ -137,6 +138,7 @@ pin_project! {
         state: State<S, B>,
         id: RequestId,
         nonce: Option<(HeaderName, HeaderValue)>,
+        limit: Option<Verdict>,
     }
 }
 
@@ -177,6 +179,9 @@ where
                         response = problem_response(&error, this.id).map(R::from);
                     }
                     complete(&mut response, this.id, this.nonce.take());
+                    if let Some(limit) = this.limit {
+                        tell_limit(&mut response, limit);
+                    }
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Authenticating { authenticating, request, inner, layer } => {
@@ -193,6 +198,7 @@ where
                     };
                     match caller {
                         Ok(caller) => {
+                            *this.limit = caller.principal().and_then(Principal::limit).copied();
                             request.extensions_mut().insert(caller);
                             inner.call(request)
                         }

@@ -2,6 +2,7 @@
 //!
 //! - [`AuthLayer`] finds out who calls and leaves it in the request's extensions as a [`Caller`].
 //! - [`RequireLayer`] lets through only who meets its requirement. It stands inside an [`AuthLayer`].
+//! - [`RateLimitLayer`] lets through only so many requests, by caller, organization, network or all together.
 //! - [`ApiService`] serves the HTTP contract itself.
 //!
 //! They hold no policy: each parses, asks `authv2-core`, and renders its answer.
@@ -16,6 +17,7 @@
 mod api;
 mod auth;
 mod caller;
+mod limit;
 mod peer;
 mod require;
 
@@ -23,6 +25,7 @@ pub use self::{
     api::ApiService,
     auth::{Auth, AuthFuture, AuthLayer, is_preflight},
     caller::{Caller, Refused},
+    limit::{RateLimit, RateLimitFuture, RateLimitLayer},
     peer::PeerSource,
     require::{Require, RequireFuture, RequireLayer},
 };

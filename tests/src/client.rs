@@ -8,6 +8,8 @@ use std::{
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
+use crate::secrecy;
+
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -30,6 +32,7 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
+        secrecy::note_given(&headers, &json);
         Ok(Self { status, headers, text, json })
     }
 
@@ -125,6 +128,7 @@ impl Api {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
+            secrecy::note_brought(body);
             request = request.json(body);
         }
         Answer::read(request.send().await?).await

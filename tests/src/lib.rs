@@ -17,6 +17,7 @@ pub mod port;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
+mod secrecy;
 pub mod server;
 pub mod shim;
 pub mod watchdog;

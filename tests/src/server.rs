@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     error::{HarnessError, tail},
+    secrecy,
     watchdog::Guarded,
 };
 
@@ -230,7 +231,10 @@ impl Drop for Server {
         // A failing test is told what the server said, which would be gone with its directory.
         if thread::panicking() {
             eprintln!("--- the server's standard error ---\n{}\n---", tail(&self.stderr(), 8000));
+            return;
         }
+        let told = secrecy::told_in(self.directory());
+        assert!(told.is_empty(), "the server told secrets:\n{told}");
     }
 }
 

@@ -1,21 +1,19 @@
 //! The calls on members of an organization, and the parts that those on service accounts share.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     call::{Call, Reply},
+    cursor::{Cursor, PAGE_DEFAULT, PAGE_MAX},
     fields::Fields,
     problem::Problem,
     query::Query,
 };
 use crate::{
     authentication::{Candidate, WantedRole, no_member},
-    clock::Timestamp,
-    error::{Error, FieldError, Result},
+    error::{Error, Result},
     id::{MemberId, UserId},
     organization::{Member, RoleAssignment},
     permission,
@@ -25,9 +23,6 @@ use crate::{
 
 /// The most roles that one member may hold.
 const ROLES_MAX: usize = 100;
-/// How many rows a page has at most, and unless asked otherwise.
-const PAGE_MAX: u32 = 200;
-const PAGE_DEFAULT: u32 = 50;
 
 /// A role to hold.
 #[derive(ToSchema)]
@@ -221,14 +216,14 @@ pub(super) async fn page(call: &Call<'_>, kind: MemberKind) -> Result<(Vec<Shown
     let limit = query.number("limit", 1..=PAGE_MAX).unwrap_or(PAGE_DEFAULT);
     let after: Option<Cursor> = query.parsed("cursor", "invalid_cursor");
     query.finish()?;
-    let after = after.map(|Cursor(joined_at, member)| (joined_at, member));
+    let after = after.map(|Cursor(joined_at, member)| (joined_at, member.into()));
     // One more than asked for tells whether there is a page after this one.
     let mut members = call.auth.members(&standing, MemberPage { kind, after, limit: limit + 1 }).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = members.len() > most;
     members.truncate(most);
     let last = members.last().filter(|_| has_more);
-    let next = last.map(|(record, _)| Cursor(record.joined_at, record.id).to_string());
+    let next = last.map(|(record, _)| Cursor(record.joined_at, record.id.as_uuid()).to_string());
     Ok((members, next))
 }
 
@@ -248,45 +243,11 @@ fn member((record, roles): Shown) -> Result<Member> {
     Member::of(&record, roles).ok_or_else(no_member)
 }
 
-/// Where a page of members ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Cursor(Timestamp, MemberId);
-
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut bytes = self.0.as_micros().to_be_bytes().to_vec();
-        bytes.extend(self.1.as_uuid().as_bytes());
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = FieldError;
-
-    fn from_str(text: &str) -> Result<Self, FieldError> {
-        let refused = || FieldError::new("cursor", "invalid_cursor", "is not acceptable");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let (micros, id) = bytes.split_first_chunk::<8>().ok_or_else(refused)?;
-        let id = Uuid::from_slice(id).map_err(|_| refused())?;
-        Ok(Self(Timestamp::from_micros(i64::from_be_bytes(*micros)), id.into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
-
-    #[test]
-    fn a_cursor_reads_back_and_nothing_else_does() {
-        let cursor = Cursor(Timestamp::from_micros(1_760_000_000_000_001), MemberId::new());
-        let text = cursor.to_string();
-        assert_eq!(text.parse(), Ok(cursor));
-        for bad in ["", "x", "!", &text[1..], &format!("{text}AAAA"), &format!("{text}=")] {
-            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_candidate_is_named_in_exactly_one_way() {

@@ -4,10 +4,12 @@
 
 mod accounts;
 mod analytics;
+mod api_keys;
 mod authzen;
 mod authzen_shapes;
 mod body;
 mod call;
+mod cursor;
 mod decisions;
 mod fields;
 mod form;
@@ -37,7 +39,7 @@ use tracing::Instrument as _;
 
 pub use self::{
     body::Body,
-    problem::{FORM as PROBLEM_FORM, Problem, refuse, respond as problem_response},
+    problem::{FORM as PROBLEM_FORM, Problem, refuse, respond as problem_response, tell_limit},
 };
 use self::{
     body::Takes,
@@ -47,6 +49,7 @@ use self::{
 use crate::{
     authentication::{AuthenticationService, REQUEST_ID, RequestId},
     error::{Code, Error, Result},
+    limit::Verdict,
     principal::Principal,
     telemetry,
 };
@@ -108,9 +111,15 @@ impl Api {
         if let Some(trace) = trace_id(&head.headers) {
             span.record("trace_id", trace);
         }
+        let mut limits = [None; 2];
         let answered = async {
+            let [network, caller] = &mut limits;
+            // Whoever asks after its health asks for all.
+            if !pattern.starts_with("/health") {
+                *network = self.auth.admit_network(&head).await?;
+            }
             match found {
-                Some(found) => self.dispatch(found, &head, body).await,
+                Some(found) => self.dispatch(found, &head, body, caller).await,
                 None => Err(Error::new(Code::NotFound, "there is nothing at this path")),
             }
         }
@@ -125,6 +134,7 @@ impl Api {
             }
         };
         finish(&mut response, &id);
+        limits.iter().flatten().for_each(|verdict| tell_limit(&mut response, verdict));
         if let Some((name, nonce)) = self.auth.next_nonce(&head) {
             response.headers_mut().insert(name, nonce);
         }
@@ -141,7 +151,13 @@ impl Api {
         response
     }
 
-    async fn dispatch<B>(&self, found: routes::Found<'_>, head: &http::request::Parts, body: B) -> Result<Reply>
+    async fn dispatch<B>(
+        &self,
+        found: routes::Found<'_>,
+        head: &http::request::Parts,
+        body: B,
+        limit: &mut Option<Verdict>,
+    ) -> Result<Reply>
     where
         B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static> + Send,
     {
@@ -162,6 +178,7 @@ impl Api {
             Access::SignedIn => Some(signed_in(self.auth.authenticate(head).await?)?),
             Access::Ending => Some(signed_in(self.auth.authenticate_to_end(head).await?)?),
         };
+        *limit = principal.as_ref().and_then(Principal::limit).copied();
         let spent = begin.elapsed();
         // A slow client takes its own time, not that of its answer.
         let body = body::read(*takes, &head.headers, body).await?;

@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, authzen, decisions, health, members, metadata,
+    accounts, analytics, api_keys, authzen, decisions, health, members, metadata,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
@@ -53,6 +53,11 @@ use super::{
         service_accounts::list,
         service_accounts::assign,
         service_accounts::delete,
+        api_keys::mint,
+        api_keys::list,
+        api_keys::read,
+        api_keys::rotate,
+        api_keys::delete,
         roles::put,
         roles::list,
         roles::read,

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::{
     authentication::{DPOP_NONCE, RequestId},
-    error::{Challenge, Code, Error, FieldError, Scheme},
+    error::{Challenge, Code, Error, FieldError, RatePolicy, Scheme},
     jwt::{Algorithm, proof_algorithms},
+    limit::Verdict,
 };
 
 /// The media type of a problem.
@@ -73,9 +74,7 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
     if let Some(wait) = error.retry_after() {
         insert(headers, header::RETRY_AFTER, &seconds_up(wait).to_string());
         if let Some(policy) = error.policy() {
-            let window = policy.window.as_secs();
-            insert(headers, POLICY, &format!("\"{}\";q={};w={window}", policy.name, policy.quota));
-            insert(headers, RATE_LIMIT, &format!("\"{}\";r=0;t={}", policy.name, seconds_up(wait)));
+            limit_fields(headers, policy, 0, wait);
         }
     }
     response
@@ -89,6 +88,29 @@ pub fn refuse(code: Code, detail: &'static str, id: &RequestId) -> Response<Byte
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Tells in a response how much of a limit is left, beside other limits that it tells of: the fields `RateLimit` and
+/// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). For adapters, where somebody else made the response.
+pub fn tell_limit<B>(response: &mut Response<B>, verdict: &Verdict) {
+    let (policy, rate) = (verdict.policy, verdict.policy.rate());
+    let policy = RatePolicy { name: policy.name(), quota: u64::from(rate.requests()), window: rate.per() };
+    limit_fields(response.headers_mut(), policy, verdict.remaining, verdict.reset_after);
+}
+
+fn limit_fields(headers: &mut HeaderMap, policy: RatePolicy, remaining: u32, reset: Duration) {
+    // A structured field's string may hold more, and nobody's names need it.
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = policy.name.chars().map(|c| if is_plain(&c) { c } else { '_' }).collect();
+    let (quota, window) = (policy.quota, seconds_up(policy.window));
+    for (field, value) in [
+        (POLICY, format!("\"{name}\";q={quota};w={window}")),
+        (RATE_LIMIT, format!("\"{name}\";r={remaining};t={}", seconds_up(reset))),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(field, value);
+        }
+    }
+}
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
@@ -143,7 +165,7 @@ fn scheme(scheme: Scheme) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::RatePolicy;
+    use crate::limit::{Policy, Rate};
 
     fn response(error: &Error) -> Response<Bytes> {
         respond(error, &RequestId::of(&HeaderMap::new()))
@@ -189,5 +211,24 @@ mod tests {
         assert_eq!(response.headers()[header::RETRY_AFTER], "60");
         assert_eq!(response.headers()["ratelimit"], "\"sign-in\";r=0;t=60");
         assert_eq!(response.headers()["ratelimit-policy"], "\"sign-in\";q=10;w=900");
+    }
+
+    #[test]
+    fn tells_of_each_limit_what_is_left() {
+        let rate = Rate::new(600, Duration::from_secs(60), Some(50)).unwrap();
+        let verdict = |name| Verdict {
+            allowed: true,
+            policy: Policy::new(name, rate),
+            remaining: 49,
+            reset_after: Duration::from_millis(100),
+            retry_after: None,
+        };
+        let mut response = Response::new(());
+        tell_limit(&mut response, &verdict("key"));
+        tell_limit(&mut response, &verdict("a \"b\""));
+        let lines =
+            |name| response.headers().get_all(name).iter().map(|line| line.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(lines("ratelimit-policy"), ["\"key\";q=600;w=60", "\"a__b_\";q=600;w=60"]);
+        assert_eq!(lines("ratelimit"), ["\"key\";r=49;t=1", "\"a__b_\";r=49;t=1"]);
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method};
 
 use super::{
-    accounts, analytics, authzen,
+    accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, health, members, metadata, oauth, organizations, resource_types, roles, security, security_stream,
@@ -77,6 +77,11 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}/service-accounts", SignedIn, Nothing, service_accounts::list),
         route!(PUT "/auth/orgs/{org}/service-accounts/{id}/roles", SignedIn, Json, service_accounts::assign),
         route!(DELETE "/auth/orgs/{org}/service-accounts/{id}", SignedIn, Nothing, service_accounts::delete),
+        route!(POST "/auth/orgs/{org}/api-keys", SignedIn, Json, api_keys::mint),
+        route!(GET "/auth/orgs/{org}/api-keys", SignedIn, Nothing, api_keys::list),
+        route!(GET "/auth/orgs/{org}/api-keys/{id}", SignedIn, Nothing, api_keys::read),
+        route!(POST "/auth/orgs/{org}/api-keys/{id}/rotate", SignedIn, OptionalJson, api_keys::rotate),
+        route!(DELETE "/auth/orgs/{org}/api-keys/{id}", SignedIn, Nothing, api_keys::delete),
         route!(PUT "/auth/orgs/{org}/roles/{name}", SignedIn, Json, roles::put),
         route!(GET "/auth/orgs/{org}/roles", SignedIn, Nothing, roles::list),
         route!(GET "/auth/orgs/{org}/roles/{name}", SignedIn, Nothing, roles::read),

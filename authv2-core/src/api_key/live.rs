@@ -6,6 +6,7 @@ use crate::{
     audit::Actor,
     clock::Timestamp,
     id::UserId,
+    limit::{Policy, Rate},
     permission::{Pattern, Scope},
     secret::{SecretHash, equal_in_constant_time},
     store::{ApiKeyRecord, KeySecret, MemberKind, PresentedKey, StoreError, UserStatus},
@@ -21,13 +22,14 @@ pub struct LiveKey {
     member_kind: MemberKind,
     email: Option<String>,
     scope: Arc<Scope>,
+    limit: Option<Policy>,
 }
 
 impl LiveKey {
     /// The key as it was read; `None` where the account that bounds it is not active.
     ///
     /// # Errors
-    /// [`StoreError::corrupt`] for scopes that cannot be read: they bound what the key may do.
+    /// [`StoreError::corrupt`] for scopes or a rate limit that cannot be read: they bound what the key may do.
     pub(crate) fn new(presented: PresentedKey) -> Result<Option<Self>, StoreError> {
         let PresentedKey { key, secrets, member_kind, user } = presented;
         let email = match (member_kind, user) {
@@ -38,7 +40,10 @@ impl LiveKey {
         let patterns: Result<Vec<Pattern>, _> = key.scopes.iter().map(|scope| scope.parse()).collect();
         let patterns = patterns.map_err(|_| StoreError::corrupt("a scope of an API key"))?;
         let scope = Arc::new(Scope::new(Actor::ApiKey(key.id), patterns));
-        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope }))
+        let limit = key.rate_limit.map(|limit| Rate::new(limit.requests, limit.per, limit.burst)).transpose();
+        let limit = limit.map_err(|_| StoreError::corrupt("the rate limit of an API key"))?;
+        let limit = limit.map(|rate| Policy::new("key", rate));
+        Ok(Some(Self { subject: key.member.to_string(), record: key, secrets, member_kind, email, scope, limit }))
     }
 
     /// The key as stored.
@@ -56,6 +61,11 @@ impl LiveKey {
     /// What it may do at most.
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// How often it may be used, where that is limited for itself.
+    pub(crate) fn limit(&self) -> Option<Policy> {
+        self.limit
     }
 
     /// The e-mail of the user that bounds it.

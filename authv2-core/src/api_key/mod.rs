@@ -2,6 +2,11 @@
 
 mod format;
 mod live;
+mod model;
 
-pub(crate) use self::format::PREFIX;
-pub use self::{format::ParsedKey, live::LiveKey};
+pub(crate) use self::format::{PREFIX, is_environment, write};
+pub use self::{
+    format::ParsedKey,
+    live::LiveKey,
+    model::{ApiKey, Quota, RateLimit},
+};

@@ -75,11 +75,19 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
-        if let Some(principal) = self.at_hand(head) {
+        if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            return Authenticating(State::Done(Some(Ok(Some(principal)))));
+            return Authenticating(match self.admit_at_hand(&mut principal) {
+                Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
+                None => {
+                    let service = self.clone();
+                    State::UnderWay(Box::pin(
+                        async move { service.admit(&mut principal).await.map(|()| Some(principal)) },
+                    ))
+                }
+            });
         }
         self.look_into(head, Purpose::Act)
     }
@@ -104,7 +112,12 @@ impl AuthenticationService {
                 Err(_) => "refused",
             };
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
-            result
+            let Some(mut principal) = result? else { return Ok(None) };
+            // Whoever wants to end a session may, however often it has asked for other things.
+            if purpose == Purpose::Act {
+                service.admit(&mut principal).await?;
+            }
+            Ok(Some(principal))
         })))
     }
 

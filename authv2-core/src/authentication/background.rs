@@ -12,18 +12,22 @@ use crate::{
     store::{KEEP_DEAD_SESSIONS, PurgeBefore, SharedStore, StoreError},
 };
 
-/// At most this much of `last_seen_at` and of the statistics of decisions is lost in a crash.
+/// At most this much of `last_seen_at`, of the statistics of decisions and of the uses of keys is lost in a crash.
 const WRITE_BEHIND: Duration = Duration::from_secs(5);
 /// How often the clock is set by the database's.
 const FOLLOW_CLOCK: Duration = Duration::from_secs(60);
 /// How often a node looks for attacks that others found.
 const WATCH: Duration = Duration::from_secs(5);
 const PURGE: Duration = Duration::from_secs(600);
+/// How often a node looks whether the uses of keys are to be added up by day.
+const TEND_USAGE: Duration = Duration::from_secs(3600);
 /// Counters and changes older than this mean nothing to anybody anymore.
 const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
 const KEEP_CHANGES: Duration = Duration::from_secs(24 * 3600);
 /// How long a token that holds no longer keeps what it knew in memory, at most.
 const SWEEP_TOKENS: Duration = Duration::from_secs(5);
+/// How long the counts of rate limits may take memory after a flood.
+const SWEEP_LIMITS: Duration = Duration::from_secs(30);
 /// How often the live sessions are counted, and how long those numbers are kept.
 const COUNT_SESSIONS: Duration = Duration::from_secs(60);
 const KEEP_SAMPLES: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -43,12 +47,23 @@ pub(super) fn start(inner: &Arc<Inner>) {
         inner.sweep_cookies();
         Ok(())
     });
+    repeat(inner, SWEEP_LIMITS, "sweep limits", |inner| async move {
+        inner.limiter.sweep();
+        Ok(())
+    });
     repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });
     repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
         for probe in inner.permissions.take_bursts() {
             inner.monitor.probed(probe);
         }
         inner.permissions.write_behind().await
+    });
+    repeat(inner, WRITE_BEHIND, "write the uses of keys", |inner| async move {
+        inner.metering.write_behind(inner.clock.now()).await
+    });
+    repeat(inner, TEND_USAGE, "tend the uses of keys", |inner| async move {
+        let usage = &inner.config.usage;
+        inner.metering.tend(inner.clock.now(), (usage.keep_hours, usage.keep_days)).await
     });
     repeat(inner, WATCH, "watch over sign-ins", |inner| async move { inner.monitor.tick().await });
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {

@@ -24,7 +24,9 @@ use crate::{
     config::{Config, ConfigErrors, Profile},
     error::FieldError,
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
+    limit::Limiter,
     master_key::MasterKeyError,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     security::{BreachedFile, BreachedPasswords, SecurityEventSink},
@@ -267,6 +269,7 @@ impl Builder {
         let watching = (config.security.clone(), config.throttle.clone());
         let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
+        let metering = Metering::new(Arc::clone(&store), &feed);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -276,6 +279,7 @@ impl Builder {
             }
             super::external::Elsewhere::new(crate::issuer::Issuers::start(&config.issuers, config.profile)?)
         };
+        let limiter = Limiter::new(&config.limits, shared.clone(), Arc::clone(&clock), &master.derive("limit names"));
         let inner = Arc::new(Inner {
             issuer,
             audience,
@@ -290,12 +294,14 @@ impl Builder {
             ring,
             organizations,
             permissions,
+            metering,
             keys: watch,
             tokens: Tokens::new(config.tokens.cache_bytes),
             cookies_at_hand: CookiesAtHand::new(config.tokens.cache_bytes / 4),
             api_keys: ApiKeys::new(config.tokens.cache_bytes / 4),
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
+            limiter,
             monitor,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             proofs,

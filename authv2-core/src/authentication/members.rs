@@ -130,7 +130,7 @@ impl AuthenticationService {
     /// Tells the security monitor of a member that has more roles than before.
     fn tell_of_roles(&self, by: &Standing, (member, has_more, is_owner): (MemberId, bool, bool), origin: &Origin) {
         if has_more {
-            let about = About { user: Some(by.user), organization: Some(by.organization.id), ip: origin.ip };
+            let about = About { user: by.principal.user_id(), organization: Some(by.organization.id), ip: origin.ip };
             self.0.monitor.privilege_changed(about, ("member_id", member.to_string()), is_owner);
         }
     }
@@ -152,7 +152,7 @@ impl AuthenticationService {
         let mut tries = Tries::new();
         loop {
             let basis = self.basis(standing).await?;
-            if member == standing.member() {
+            if member == standing.member() && standing.is_in_person() {
                 standing.require_unbound()?;
             } else {
                 basis.standing.require(&DELETE)?;
@@ -240,7 +240,7 @@ impl AuthenticationService {
             }
             return Ok(NewMember { id: MemberId::new(), user: None, name: Some(name), roles: Vec::new() });
         }
-        let caller = standing.user.to_string();
+        let caller = standing.member().to_string();
         let attempt = self.0.throttle.admit_lookup(&self.0.store, &caller, || self.now()).await?;
         let user = match candidate {
             Candidate::Email(email) => self.0.store.user_by_email(email.key()).await?,

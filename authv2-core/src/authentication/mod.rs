@@ -4,8 +4,10 @@
 //! Every adapter authenticates through its one [`authenticate`](AuthenticationService::authenticate).
 
 mod account;
+mod admission;
 mod analytics;
 mod api_key;
+mod api_keys;
 mod at_hand;
 mod authenticate;
 mod authzen;
@@ -40,11 +42,8 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
-use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
-    throttle::Throttle, tokens::Tokens,
-};
 pub use self::{
+    admission::{By, RequestLimit},
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
@@ -53,7 +52,12 @@ pub use self::{
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };
+use self::{
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
+    throttle::Throttle, tokens::Tokens,
+};
 pub(crate) use self::{
+    api_keys::NewKey,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
     dpop::DPOP_NONCE,
@@ -71,6 +75,8 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     jwt::{JwtService, KeyRing, RevokedTokens},
+    limit::Limiter,
+    metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
     session::SessionService,
@@ -97,12 +103,14 @@ struct Inner {
     ring: KeyRing,
     organizations: OrganizationService,
     permissions: PermissionService,
+    metering: Metering,
     keys: KeyWatch,
     tokens: Tokens,
     api_keys: ApiKeys,
     cookies_at_hand: CookiesAtHand,
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
+    limiter: Limiter,
     monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,
@@ -207,6 +215,9 @@ impl AuthenticationService {
         }
         if let Err(error) = self.0.permissions.write_behind().await {
             tracing::warn!(%error, "the last statistics of decisions were not written");
+        }
+        if let Err(error) = self.0.metering.close(self.now()).await {
+            tracing::warn!(%error, "the last uses of keys were not written");
         }
         self.0.monitor.flush().await;
         self.0.store.close().await;

@@ -6,7 +6,7 @@ use crate::{
     error::{Code, Error, Result},
     organization::{Organization, Store},
     permission,
-    permission::{OWNER, Role, builtin_roles, is_owner},
+    permission::{OWNER, Role, builtin_roles},
     principal::Principal,
     store::{Named, NewRole, OrganizationRecord, StoreError},
 };
@@ -70,11 +70,12 @@ impl AuthenticationService {
     /// [`Code::PermissionDenied`] but for its owners, [`Code::StepUpRequired`] where the sign-in is not recent, or an
     /// outage.
     pub(crate) async fn delete_organization(&self, standing: &Standing, origin: &Origin) -> Result<()> {
+        standing.principal.signed_in()?;
         standing.require_unbound()?;
         let mut tries = Tries::new();
         loop {
             let basis = self.basis(standing).await?;
-            if !is_owner(&basis.model, &basis.roles) {
+            if !basis.author().is_owner(&basis.model) {
                 return Err(Error::new(Code::PermissionDenied, "for owners only"));
             }
             // An owner under a deny may not.

@@ -88,7 +88,7 @@ impl AuthenticationService {
             if let Some((written, revision)) = tries.settle(written).await? {
                 if is_enlarged {
                     let organization = Some(standing.organization.id);
-                    let about = About { user: Some(standing.user), organization, ip: origin.ip };
+                    let about = About { user: standing.principal.user_id(), organization, ip: origin.ip };
                     self.0.monitor.privilege_changed(about, ("role_id", role.id.to_string()), makes_owners);
                 }
                 let role = Role { revision: written.revision, ..role.clone() };
@@ -154,7 +154,7 @@ impl AuthenticationService {
             basis.standing.require(&UPDATE)?;
             refuse_contradictions(&basis.model, name, declared)?;
             let act = standing.act("resource_type.declared", origin).on(name);
-            if changes_a_reading(&basis.model, name, declared) && !is_owner(&basis.model, basis.author().roles) {
+            if changes_a_reading(&basis.model, name, declared) && !basis.author().is_owner(&basis.model) {
                 return Err(self.refused(act, &Refusal::NotAnOwner).await?);
             }
             let put = if basis.model.resource_types.contains_key(name) { Put::Replaced } else { Put::New };

@@ -1,6 +1,6 @@
 //! Acting in an organization that a request names: what the caller is there, and writes that others may get ahead of.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::AuthenticationService;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     permission::{Access, Author, CatchUpError, Decision, Model, OWNER, Permission, Question, Refusal},
     principal::Principal,
     secret::random_bytes,
-    store::{Assignment, AtRevision, Holder, OrganizationName, OrganizationRecord, Revised},
+    store::{Assignment, AtRevision, Holder, MemberKind, OrganizationName, OrganizationRecord, Revised},
     tenant::Tenant,
 };
 
@@ -21,7 +21,8 @@ const TRIES: u32 = 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Standing {
     pub(crate) principal: Principal,
-    pub(crate) user: UserId,
+    /// The member that it is, or that bounds it where it is a key.
+    member: MemberId,
     pub(crate) organization: OrganizationRecord,
     pub(crate) access: Access,
     /// The store that the caller's credential is bound to: it acts nowhere else.
@@ -61,14 +62,30 @@ impl Standing {
         self.access.decide(&question, &self.principal.subject(), self.principal.now())
     }
 
-    /// The caller as a member.
+    /// The caller as a member; of a key the one whose rights bound it.
     pub(crate) fn member(&self) -> MemberId {
-        self.user.into()
+        self.member
+    }
+
+    /// What kind of member that is.
+    pub(crate) fn kind(&self) -> MemberKind {
+        match self.principal.api_key() {
+            Some(key) if key.user().is_none() => MemberKind::ServiceAccount,
+            _ => MemberKind::User,
+        }
+    }
+
+    /// Whether that member itself is calling, and not a key.
+    pub(crate) fn is_in_person(&self) -> bool {
+        self.principal.api_key().is_none()
     }
 
     /// The caller as the audit trail has it.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::User(self.user)
+        match self.principal.api_key() {
+            Some(key) => Actor::ApiKey(key.record().id),
+            None => Actor::User(UserId::from(self.member.as_uuid())),
+        }
     }
 
     /// An act of the caller in the organization.
@@ -96,27 +113,42 @@ pub(crate) struct Basis {
 impl Basis {
     /// Whose rights bound the change.
     pub(crate) fn author(&self) -> Author<'_> {
-        Author { roles: &self.roles, bound_to: self.standing.bound_to }
+        let scopes = self.standing.access.scope().map(|scope| scope.patterns());
+        Author { roles: &self.roles, bound_to: self.standing.bound_to, scopes }
     }
 }
 
 impl AuthenticationService {
-    /// The caller in the organization of that name: a slug or an id.
+    /// The caller in the organization of that name: a slug or an id. A key is in its own and in no other.
     ///
     /// # Errors
     /// [`Code::NotFound`] unless the caller belongs to it, the same for what does not exist; or an outage.
     pub(crate) async fn standing(&self, principal: &Principal, organization: &str) -> Result<Standing> {
-        let user = principal.signed_in()?.user().id;
+        let member = match principal.api_key() {
+            Some(key) => key.record().member,
+            None => principal.signed_in()?.user().id.into(),
+        };
         let name = OrganizationName::parse(organization).ok_or_else(no_organization)?;
         let organization = self.0.store.organization(&name).await?.ok_or_else(no_organization)?;
+        if principal.api_key().is_some_and(|key| key.record().organization != organization.id) {
+            return Err(no_organization());
+        }
         let bound_to = match principal.tenant() {
             Some(Tenant { organization: home, store: Some(store) }) if home == organization.id => Some(store),
             Some(Tenant { store: Some(_), .. }) => return Err(no_organization()),
             _ => None,
         };
-        let access = self.0.permissions.access(organization.id, user.into()).await?;
-        let access = access.ok_or_else(no_organization)?;
-        Ok(Standing { principal: principal.clone(), user, organization, access, bound_to })
+        let access = self.access_of(principal, organization.id, member).await?;
+        Ok(Standing { principal: principal.clone(), member, organization, access, bound_to })
+    }
+
+    /// What a member may do in an organization, as far as the caller's credential allows.
+    async fn access_of(&self, principal: &Principal, organization: OrgId, member: MemberId) -> Result<Access> {
+        let access = self.0.permissions.access(organization, member).await?.ok_or_else(no_organization)?;
+        Ok(match principal.access().and_then(Access::scope) {
+            Some(scope) => access.within(Arc::clone(scope)),
+            None => access,
+        })
     }
 
     /// Reads anew, from the store, what a change of rights is judged on.
@@ -136,7 +168,7 @@ impl AuthenticationService {
         };
         // This node may not have heard yet of what another one wrote.
         self.arrive(at).await?;
-        let access = self.0.permissions.access(organization, member).await?.ok_or_else(no_organization)?;
+        let access = self.access_of(&standing.principal, organization, member).await?;
         let standing = Standing { organization: record, access, ..standing.clone() };
         Ok(Basis { standing, at, model, roles: held.roles, owners })
     }

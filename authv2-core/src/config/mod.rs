@@ -23,6 +23,7 @@ mod dpop;
 mod entry;
 mod identity;
 mod issuers;
+mod limits;
 mod origin;
 mod password;
 mod permissions;
@@ -39,6 +40,7 @@ mod store;
 mod throttle;
 mod tokens;
 mod unused;
+mod usage;
 mod visitor;
 
 // The default store is SQLite: without it no configuration of these tests would do.
@@ -61,6 +63,7 @@ pub use self::{
     dpop::{DpopConfig, Nonces},
     identity::BootstrapAdmin,
     issuers::{IssuerConfig, NO_TYPE},
+    limits::LimitConfig,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -74,6 +77,7 @@ pub use self::{
     store::StoreConfig,
     throttle::ThrottleConfig,
     tokens::TokenConfig,
+    usage::UsageConfig,
 };
 use self::{
     problem::Problems,
@@ -137,6 +141,8 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Limits on failed sign-ins.
     pub throttle: ThrottleConfig,
+    /// Rate limits.
+    pub limits: LimitConfig,
     /// The security monitor.
     pub security: SecurityConfig,
     /// Who may make an account.
@@ -145,6 +151,8 @@ pub struct Config {
     pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
     pub permissions: PermissionConfig,
+    /// What is kept of the use of API keys.
+    pub usage: UsageConfig,
     /// The session cookie.
     pub cookies: CookieConfig,
     /// The proxies in front.
@@ -174,10 +182,12 @@ impl Default for Config {
             session: SessionConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
+            limits: LimitConfig::default(),
             security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
+            usage: UsageConfig::default(),
             cookies: CookieConfig::default(),
             proxy: ProxyConfig::default(),
             issuers: Vec::new(),
@@ -252,6 +262,7 @@ impl Config {
         self.throttle.check(&mut problems);
         self.security.check(self.profile, &mut problems);
         self.registration.check(&mut problems);
+        self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
         issuers::check(&self.issuers, self.issuer.as_deref(), self.profile, &mut problems);
@@ -290,10 +301,12 @@ impl Config {
         self.session.walk(visitor);
         self.password.walk(visitor);
         self.throttle.walk(visitor);
+        self.limits.walk(visitor);
         self.security.walk(visitor);
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);
+        self.usage.walk(visitor);
         self.cookies.walk(visitor);
         self.proxy.walk(visitor);
         visitor.setting("issuers", "The issuers elsewhere whose access tokens are taken.", &mut self.issuers);

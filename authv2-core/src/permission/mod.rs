@@ -32,7 +32,7 @@ pub use self::{
     name::{InvalidName, NamedPermission, Pattern, Permission, is_name},
     named_roles::NamedRoles,
     question::{Decision, Question, SessionFacts, Subject},
-    rights::{Author, Refusal, has_owner, is_owner, judge_assignment, judge_role},
+    rights::{Author, KeyRights, Refusal, has_owner, is_owner, judge_assignment, judge_key, judge_role},
     role::{ADMIN, AttributeType, MEMBER, OWNER, ResourceType, Role, builtin_roles},
     service::{CatchUpError, PermissionService},
     snapshot::{Rights, Snapshot},

@@ -178,6 +178,19 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// What both speak of.
+    pub(crate) fn common(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::All, narrower) | (narrower, Self::All) => Some(narrower.clone()),
+            (Self::Resource(resource), Self::One(one)) | (Self::One(one), Self::Resource(resource)) => {
+                (one.resource() == resource).then(|| Self::One(one.clone()))
+            }
+            (one, other) => (one == other).then(|| one.clone()),
+        }
+    }
+}
+
 impl FromStr for Pattern {
     type Err = InvalidName;
 

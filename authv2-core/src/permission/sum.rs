@@ -40,6 +40,21 @@ impl<'m> Atom<'m> {
         }
     }
 
+    /// Whether all of it is among what a pattern speaks of.
+    fn is_in(self, pattern: &Pattern) -> bool {
+        match (self, pattern) {
+            (_, Pattern::All) => true,
+            (Self::RestOf(resource), Pattern::Resource(whole)) => resource == whole,
+            (Self::One(permission), _) => pattern.matches(permission),
+            (Self::Rest, _) | (Self::RestOf(_), Pattern::One(_)) => false,
+        }
+    }
+
+    /// Whether all of it is among what these patterns speak of.
+    pub(super) fn is_among(self, patterns: &[Pattern]) -> bool {
+        patterns.iter().any(|pattern| self.is_in(pattern))
+    }
+
     /// What the next wider grant is written for.
     fn wider(self) -> Option<Self> {
         match self {
@@ -93,6 +108,8 @@ pub(super) struct Sum<'m> {
     assigned: BTreeSet<RoleId>,
     grants: BTreeMap<Atom<'m>, Terms<'m>>,
     may_do_everything: bool,
+    /// What of all that counts, if not all of it.
+    scopes: Option<&'m [Pattern]>,
 }
 
 /// The roles that reach a place: those held at the organization, and those held at the store.
@@ -119,7 +136,13 @@ impl<'m> Sum<'m> {
             }
         }
         let all = grants.get(&Atom::Rest).is_some_and(|rest| rest.allows.contains(&Term::ALWAYS));
-        Self { assigned, grants, may_do_everything: all && !denies }
+        Self { assigned, grants, may_do_everything: all && !denies, scopes: None }
+    }
+
+    /// Only what these scopes speak of as well.
+    pub(super) fn within(self, scopes: &'m [Pattern]) -> Self {
+        let may_do_everything = self.may_do_everything && Atom::Rest.is_among(scopes);
+        Self { scopes: Some(scopes), may_do_everything, ..self }
     }
 
     /// Whether it allows everything, whatever happens.
@@ -127,9 +150,15 @@ impl<'m> Sum<'m> {
         self.may_do_everything
     }
 
-    /// The atoms that its grants are written for.
+    /// Whether it allows nothing at `atom`, under whatever condition.
+    pub(super) fn is_empty_at(&self, atom: Atom<'m>) -> bool {
+        self.at(atom).allows.is_empty()
+    }
+
+    /// The atoms that its grants and scopes are written for.
     pub(super) fn atoms(&self) -> impl Iterator<Item = Atom<'m>> {
-        self.grants.keys().copied()
+        let scopes = self.scopes.into_iter().flatten();
+        self.grants.keys().copied().chain(scopes.map(Atom::of))
     }
 
     /// The first of `atoms` at which `after` has more than this, in the order given, that `author` does not cover.
@@ -174,6 +203,9 @@ impl<'m> Sum<'m> {
 
     fn at(&self, atom: Atom<'m>) -> Terms<'m> {
         let mut terms = Terms::default();
+        if self.scopes.is_some_and(|scopes| !atom.is_among(scopes)) {
+            return terms;
+        }
         let mut next = Some(atom);
         while let Some(atom) = next {
             if let Some(there) = self.grants.get(&atom) {

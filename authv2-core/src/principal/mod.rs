@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Error, Result, Scheme},
     id::{KeyId, MemberId, SessionId, TokenId, UserId},
+    limit::Verdict,
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
     store::{
@@ -58,6 +59,8 @@ pub struct Principal {
     known: Arc<Known>,
     /// Where this very request came from.
     ip: Option<IpAddr>,
+    /// What the limit says that it ran against.
+    limit: Option<Verdict>,
 }
 
 /// What is known of a caller, whichever of its requests it makes.
@@ -243,7 +246,17 @@ pub(crate) struct Membership {
 impl Principal {
     /// The caller of a request that came from `ip`.
     pub(crate) fn new(known: Arc<Known>, ip: Option<IpAddr>) -> Self {
-        Self { known, ip }
+        Self { known, ip, limit: None }
+    }
+
+    /// What the rate limit says that this request ran against, if there is one for its caller.
+    #[must_use]
+    pub fn limit(&self) -> Option<&Verdict> {
+        self.limit.as_ref()
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: Verdict) {
+        self.limit = Some(limit);
     }
 
     /// Who it is.

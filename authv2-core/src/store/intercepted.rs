@@ -136,6 +136,15 @@ pass_on! {
         held_roles(organization: OrgId) -> Vec<RoleId>;
         idle_members(organization: OrgId, before: Timestamp, limit: u32) -> Vec<IdleMember>;
     }
+    QuotaStore {
+        draw_quota(draw: QuotaDraw) -> Option<QuotaBlock>;
+        return_quota(returns: Vec<QuotaReturn>) -> ();
+    }
+    KeyUsageStore {
+        add_key_usage(batch: KeyUsageBatch) -> ();
+        key_usage(organization: OrgId, key: KeyId, span: Span) -> Vec<KeyUsageRow>;
+        tend_key_usage(after: Option<KeyId>, before: KeyUsageBefore) -> Option<KeyId>;
+    }
     ThrottleStore {
         sign_in_facts(query: SignInQuery) -> SignInFacts;
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;

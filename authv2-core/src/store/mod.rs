@@ -30,6 +30,7 @@ pub use self::{
 };
 use crate::{
     audit::Act,
+    calendar::Span,
     changes::Change,
     clock::Timestamp,
     id::{EventId, KeyId, MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
@@ -349,6 +350,32 @@ pub trait UsageStore: Send + Sync {
     ) -> Result<Vec<IdleMember>, StoreError>;
 }
 
+/// Quotas of API keys. A node draws a block of requests, and serves them without asking again: what it has drawn and not
+/// served when it dies is lost, so that a window is never overdrawn.
+#[async_trait]
+pub trait QuotaStore: Send + Sync {
+    /// Draws a block in the window of the organization's time zone around `now`, or what is left in it. A window that
+    /// has begun goes on to its end, whatever becomes of the time zone. `None` if there is no such key.
+    async fn draw_quota(&self, draw: QuotaDraw) -> Result<Option<QuotaBlock>, StoreError>;
+
+    /// Takes back what was drawn and not served, of windows that go on. Not to be tried again after an outage: it may
+    /// have been done, and what is given back twice is served twice.
+    async fn return_quota(&self, returns: Vec<QuotaReturn>) -> Result<(), StoreError>;
+}
+
+/// What API keys are used for, in hours and days of their organization's time zone.
+#[async_trait]
+pub trait KeyUsageStore: Send + Sync {
+    /// Adds a batch, unless it was added before. What is of a key that has gone is left out.
+    async fn add_key_usage(&self, batch: KeyUsageBatch) -> Result<(), StoreError>;
+
+    /// The hours and days of a key that began in `span`, oldest first.
+    async fn key_usage(&self, organization: OrgId, key: KeyId, span: Span) -> Result<Vec<KeyUsageRow>, StoreError>;
+
+    /// Makes what is old smaller, of some keys after `after`; where to go on, `None` at the end.
+    async fn tend_key_usage(&self, after: Option<KeyId>, before: KeyUsageBefore) -> Result<Option<KeyId>, StoreError>;
+}
+
 /// Counters of failed sign-ins.
 #[async_trait]
 pub trait ThrottleStore: Send + Sync {
@@ -475,6 +502,8 @@ pub trait Store:
     + RoleStore
     + ApiKeyStore
     + UsageStore
+    + QuotaStore
+    + KeyUsageStore
     + ThrottleStore
     + SecurityStore
     + DeploymentStore
@@ -497,6 +526,8 @@ impl<T> Store for T where
         + RoleStore
         + ApiKeyStore
         + UsageStore
+        + QuotaStore
+        + KeyUsageStore
         + ThrottleStore
         + SecurityStore
         + DeploymentStore

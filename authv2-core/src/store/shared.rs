@@ -66,6 +66,55 @@ pub enum RedisError {
     NotCompiledIn,
 }
 
+/// What the count of a rate limit is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LimitName {
+    /// What decides the slot: names that share it are taken from in one step.
+    pub(crate) tag: String,
+    /// Which count.
+    pub(crate) key: String,
+}
+
+/// Microseconds, and parts of one: the rate's number of requests makes one of them.
+#[cfg(feature = "redis")]
+pub(crate) type Parts = (u64, u32);
+
+/// What is to be taken from a count.
+#[cfg(feature = "redis")]
+#[derive(Debug)]
+pub(crate) struct LimitQuestion<'a> {
+    pub(crate) name: &'a LimitName,
+    pub(crate) requests: u32,
+    /// How far ahead the moment may lie at which all is there again.
+    pub(crate) tolerance: Parts,
+    /// How much further ahead this moves it; none for what never fits.
+    pub(crate) cost: Option<Parts>,
+    /// How far instead, if this fits.
+    pub(crate) lease: Option<(Parts, Parts)>,
+}
+
+/// What came of it.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LimitAnswer {
+    pub(crate) granted: Granted,
+    /// When all is there again.
+    pub(crate) tat: Parts,
+    /// Whether the count was there; one that is not is full.
+    pub(crate) was_there: bool,
+    /// The server's time.
+    pub(crate) now: Timestamp,
+}
+
+/// How much a count has for a question. It is taken only if all of the questions are granted.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Granted {
+    Refused,
+    Alone,
+    WithLease,
+}
+
 impl SharedCache {
     /// A cache that holds nothing.
     #[must_use]
@@ -155,6 +204,14 @@ impl SharedCache {
         if let Some(redis) = &self.redis {
             redis.forget_member(organization, member, revision).await;
         }
+    }
+
+    /// Takes from all of these counts, or from none: in one step where they are on one server and, in a Cluster, in one
+    /// slot; else slot by slot, in the order of the questions, and what was taken is given back as soon as one refuses.
+    /// Counts behind that one have no answer. Nothing where there is no server that answers.
+    #[cfg(feature = "redis")]
+    pub(crate) async fn take_limits(&self, questions: &[LimitQuestion<'_>]) -> Option<Vec<Option<LimitAnswer>>> {
+        self.redis.as_ref()?.take_limits(questions).await
     }
 
     /// Wakes the other nodes, so that they look at the change feed at once. False if they could not be told: they find

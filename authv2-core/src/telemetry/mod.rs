@@ -49,6 +49,12 @@ pub(crate) fn observe(name: &'static str, took: std::time::Duration) {
 /// deployment for that name), `stored`, `outdated` (something newer is there), `refused` (by the open breaker),
 /// `failed`.
 pub const SHARED_CACHE_REQUESTS: &str = "authv2_shared_cache_requests_total";
+/// Requests that a rate limit refused, by `policy` (its name in the program).
+pub const RATE_LIMITED: &str = "authv2_rate_limited_total";
+/// Rate limits that were decided on while Redis did not answer, by `outcome`: `local_share`, `refused`.
+pub const LIMIT_OUTAGES: &str = "authv2_limit_outages_total";
+/// Keys of rate limits whose state Redis has lost, as far as this node knew of it.
+pub const LIMIT_STATE_LOSSES: &str = "authv2_limit_state_losses_total";
 /// Attempts to fetch the keys of an issuer elsewhere, by `issuer` (its name in the settings) and `outcome`: `fetched`,
 /// `unchanged`, `unusable`, `status`, `redirected`, `too_large`, `timed_out`, `unreachable`, `not_asked` (by the open
 /// breaker).

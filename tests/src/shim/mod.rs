@@ -1,6 +1,7 @@
 //! The conformance shim's protocol: which command was asked for, and one answer a line. It decides nothing itself.
 
 mod decisions;
+mod limits;
 mod passwords;
 mod tokens;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 #[non_exhaustive]
 pub enum ShimError {
     /// The command line names no command, or one that is not known.
-    #[error("usage: shim jws-verify | jwt-verify --trust FILE | password-verify | authz-eval")]
+    #[error("usage: shim jws-verify | jwt-verify --trust FILE | password-verify | authz-eval | gcra")]
     Usage,
     /// The default parameters make no hasher: a defect.
     #[error("passwords cannot be verified: {0}")]
@@ -41,6 +42,8 @@ pub enum Command {
     PasswordVerify(passwords::Verifier),
     /// Decide permissions.
     AuthzEval,
+    /// Decide on requests against a rate limit.
+    Gcra,
 }
 
 /// A line that the command cannot read.
@@ -66,6 +69,7 @@ impl Command {
             ["jwt-verify", "--trust", file] => Ok(Self::JwtVerify(tokens::Trust::read(&std::fs::read(file)?)?)),
             ["password-verify"] => Ok(Self::PasswordVerify(passwords::Verifier::new()?)),
             ["authz-eval"] => Ok(Self::AuthzEval),
+            ["gcra"] => Ok(Self::Gcra),
             _ => Err(ShimError::Usage),
         }
     }
@@ -76,6 +80,7 @@ impl Command {
             Self::JwtVerify(trust) => trust.verify_line(line),
             Self::PasswordVerify(verifier) => verifier.verify_line(line),
             Self::AuthzEval => decisions::decide_line(line),
+            Self::Gcra => limits::limit_line(line),
         }
     }
 }
@@ -134,9 +139,15 @@ mod tests {
 
     #[test]
     fn refuses_unknown_commands() {
-        for arguments in
-            [&[][..], &["jws"], &["jwt-verify"], &["jws-verify", "x"], &["password-verify", "x"], &["authz-eval", "x"]]
-        {
+        for arguments in [
+            &[][..],
+            &["jws"],
+            &["jwt-verify"],
+            &["jws-verify", "x"],
+            &["password-verify", "x"],
+            &["authz-eval", "x"],
+            &["gcra", "x"],
+        ] {
             let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
             assert!(matches!(Command::parse(&arguments), Err(ShimError::Usage)), "{arguments:?}");
         }

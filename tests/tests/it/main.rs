@@ -19,6 +19,8 @@ mod http_robustness;
 mod issuers;
 mod jose_interop;
 mod layers;
+mod limit_layer;
+mod limits;
 mod page;
 mod permissions;
 mod pooling;

@@ -8,9 +8,10 @@ use authv2_core::{
     id::{KeyId, MemberId, OrgId, RoleId, StoreId, UserId},
     secret::SecretHash,
     store::{
-        ApiKeyRecord, ApiKeyStore as _, Assignment, AtRevision, DecisionCount, MemberStore as _, NewApiKey, NewMember,
-        NewOrganization, NewRole, NewStore, NewUser, OrganizationStore as _, ResourceTypeRecord, Revised,
-        RoleStore as _, Upkeep as _, Usage, UsageStore as _, UserStore as _,
+        ApiKeyRecord, ApiKeyStore as _, Assignment, AtRevision, DecisionCount, KeyCount, KeyQuota, KeyUsageBatch,
+        KeyUsageBefore, KeyUsageStore as _, MemberStore as _, NewApiKey, NewMember, NewOrganization, NewRole, NewStore,
+        NewUser, OrganizationStore as _, QuotaDraw, QuotaPeriod, QuotaStore as _, ResourceTypeRecord, Revised,
+        RoleStore as _, Upkeep as _, Usage, UsageStore as _, UserStore as _, Uses,
         sql::{SqlOptions, SqlStore},
     },
 };
@@ -19,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 use uuid::Uuid;
 
 /// Every table that holds rows of tenants.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
     "organizations",
     "stores",
     "members",
@@ -30,6 +31,9 @@ const TABLES: [&str; 10] = [
     "decision_counts",
     "api_keys",
     "api_key_secrets",
+    "key_quotas",
+    "key_usage_hours",
+    "key_usage_days",
 ];
 
 /// An organization with at least one row in every table.
@@ -120,7 +124,24 @@ pub(crate) async fn tenant(store: &SqlStore, slug: &str) -> Tenant {
         count: 1,
     };
     store.add_usage(Usage { decisions: vec![counted], members: vec![] }, vec![]).await.unwrap();
+    use_key(store, &made).await;
     made
+}
+
+/// A draw of its quota, an hour and a day of uses.
+async fn use_key(store: &SqlStore, of: &Tenant) {
+    let (quota, now) = (KeyQuota { requests: 5, period: QuotaPeriod::Day }, Timestamp::from_seconds(1));
+    let draw = QuotaDraw { organization: of.organization, key: of.key, quota, wanted: 1, now };
+    assert!(store.draw_quota(draw).await.unwrap().is_some());
+    for (day, before) in [(0, 1), (1, 0)] {
+        let quarter = Timestamp::from_seconds(day * 86_400);
+        let uses = Uses { allowed: 1, ..Uses::default() };
+        let counts = vec![KeyCount { organization: of.organization, key: of.key, quarter, route: "other", uses }];
+        store.add_key_usage(KeyUsageBatch { id: Uuid::now_v7(), at: now, counts }).await.unwrap();
+        let before = Timestamp::from_seconds(before * 86_400);
+        let before = KeyUsageBefore { hours: before, days: Timestamp::from_seconds(0), batches: quarter };
+        store.tend_key_usage(None, before).await.unwrap();
+    }
 }
 
 /// A PostgreSQL database with two tenants in it, written by the role that serves.
@@ -285,6 +306,11 @@ fn insertions(of: &Tenant) -> Vec<String> {
              VALUES ('{new}', '{id}', '{owner}', '{branch}', 'new', 'live', '[]', '[]', '{{}}', 1)"
         ),
         format!("INSERT INTO api_key_secrets VALUES ('\\x00', '{id}', '{key}', 1, NULL)"),
+        format!(
+            "INSERT INTO key_quotas VALUES ('{id}', '{key}', 'day', 0, 1, 1) ON CONFLICT (org_id, key_id) DO UPDATE SET drawn = 2"
+        ),
+        format!("INSERT INTO key_usage_hours VALUES ('{id}', '{key}', 5, 'new', 5, 1, 1, 1)"),
+        format!("INSERT INTO key_usage_days VALUES ('{id}', '{key}', 5, 'new', 1, 1, 1)"),
     ]
 }
 

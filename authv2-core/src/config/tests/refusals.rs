@@ -81,6 +81,7 @@ fn names_what_is_wrong_with_each_setting() {
         ("password.min_strength", "5", "from 0 to 4"),
         ("throttle.pair_limit", "0", "from 1 to"),
         ("throttle.account_limit", "9", "throttle.pair_limit"),
+        ("usage.keep_days", "86400", "usage.keep_hours"),
         ("throttle.network_limit", "9", "throttle.pair_limit"),
         ("throttle.window", "0", "from 1 to"),
         ("throttle.known_network_ttl", "x", "of seconds"),

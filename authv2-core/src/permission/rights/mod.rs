@@ -12,8 +12,11 @@
 //!    one is not under as well.
 //! 4. Every enlargement has to be covered, wherever it takes effect. A role that comes to bring more has to be covered
 //!    whole, at the organization, held by somebody or not; so has what its heirs come to bring.
-//! 5. Only an owner may take anything from an owner, and one owner remains whom nothing is denied.
+//! 5. A key passes rights on as a role does: whoever makes it or rotates it holds each of its scopes, and covers what the
+//!    member that bounds it has within them. A key that makes a change has the rights of its member within its scopes.
+//! 6. Only an owner may take anything from an owner, and one owner remains whom nothing is denied.
 
+mod key;
 #[cfg(test)]
 mod oracle;
 mod owner;
@@ -22,6 +25,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+pub use self::key::{KeyRights, judge_key};
 use self::owner::{Owners, heirs_of};
 pub use self::owner::{has_owner, is_owner};
 use super::{
@@ -45,6 +49,12 @@ pub enum Refusal {
         /// Where: at the organization if none.
         store: Option<StoreId>,
     },
+    /// The member that is to bound a key does not hold what the key is to be good for.
+    #[error("the service account does not hold `{pattern}` itself")]
+    NotHeld {
+        /// What it lacks.
+        pattern: Pattern,
+    },
     /// It narrows the rights of an owner, and the author is none.
     #[error("only an owner may narrow an owner")]
     NotAnOwner,
@@ -60,6 +70,17 @@ pub struct Author<'a> {
     pub roles: &'a [Assignment],
     /// The store that its credential is bound to, if it is: it has no rights anywhere else then, and is no owner.
     pub bound_to: Option<StoreId>,
+    /// The scopes of its credential, if it has any: it has no other rights then, and is an owner only with `*`.
+    pub scopes: Option<&'a [Pattern]>,
+}
+
+impl Author<'_> {
+    /// Whether it is an owner with this credential.
+    #[must_use]
+    pub fn is_owner(&self, model: &Model) -> bool {
+        let is_unbound = self.bound_to.is_none() && self.scopes.is_none_or(|scopes| scopes.contains(&Pattern::All));
+        is_unbound && is_owner(model, self.roles)
+    }
 }
 
 /// Judges a change of one member's roles. Joining and leaving are changes from and to none.
@@ -155,7 +176,7 @@ impl<'m> Judge<'m> {
     }
 
     fn is_owner(&self) -> bool {
-        self.author.bound_to.is_none() && is_owner(self.model, self.author.roles)
+        self.author.is_owner(self.model)
     }
 
     /// Every place where the author's rights are those it has at `place`, by one of them.
@@ -166,11 +187,15 @@ impl<'m> Judge<'m> {
 
     fn at(&mut self, place: Option<StoreId>) -> &Sum<'m> {
         let place = self.stands_at(place);
-        let Author { roles, bound_to } = self.author;
+        let Author { roles, bound_to, scopes } = self.author;
         let model = self.model;
         self.sums.entry(place).or_insert_with(|| {
             let acts_there = bound_to.is_none() || bound_to == place;
-            Sum::of(model, if acts_there { roles_at(roles, place) } else { BTreeSet::new() })
+            let sum = Sum::of(model, if acts_there { roles_at(roles, place) } else { BTreeSet::new() });
+            match scopes {
+                Some(scopes) => sum.within(scopes),
+                None => sum,
+            }
         })
     }
 

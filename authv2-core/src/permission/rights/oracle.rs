@@ -18,7 +18,7 @@ const NAMES: [&str; 5] = ["r0", "r1", "r2", "r3", "r4"];
 type World = u8;
 
 /// Every grant that reaches a place, to be asked in every case.
-struct Power<'m>(Vec<&'m Grant>);
+struct Power<'m>(Vec<&'m Grant>, Option<&'m [Pattern]>);
 
 impl<'m> Power<'m> {
     fn of(model: &'m Model, held: &[Assignment], place: Option<StoreId>) -> Self {
@@ -30,12 +30,13 @@ impl<'m> Power<'m> {
             grants.extend(&role.grants);
             roles.extend(role.inherits.iter().map(|parent| model.role(parent).unwrap().id));
         }
-        Self(grants)
+        Self(grants, None)
     }
 
-    fn of_author(model: &'m Model, author: Author<'_>, place: Option<StoreId>) -> Self {
+    fn of_author(model: &'m Model, author: Author<'m>, place: Option<StoreId>) -> Self {
         let acts_there = author.bound_to.is_none() || author.bound_to == place;
-        if acts_there { Self::of(model, author.roles, place) } else { Self(Vec::new()) }
+        let all = if acts_there { Self::of(model, author.roles, place).0 } else { Vec::new() };
+        Self(all, author.scopes)
     }
 
     /// Straight from the contract: no deny that holds, wherever it stands, and an allow that does.
@@ -49,7 +50,8 @@ impl<'m> Power<'m> {
             let mut speaking = self.0.iter().filter(|grant| grant.effect == effect && grant.permission.matches(asked));
             speaking.any(|grant| holds(grant))
         };
-        any(Effect::Allow) && !any(Effect::Deny)
+        let in_scope = self.1.is_none_or(|scopes| scopes.iter().any(|scope| scope.matches(asked)));
+        in_scope && any(Effect::Allow) && !any(Effect::Deny)
     }
 }
 
@@ -58,7 +60,12 @@ fn place_of<T: PartialEq>(all: &[T], one: T) -> usize {
 }
 
 /// Whether the change lets somebody do, in some place and case, what neither it nor the author could.
-fn escalates(scene: &Scene, old: (&Model, &[Assignment]), new: (&Model, &[Assignment]), author: Author<'_>) -> bool {
+fn escalates<'m>(
+    scene: &'m Scene,
+    old: (&Model, &[Assignment]),
+    new: (&Model, &[Assignment]),
+    author: Author<'m>,
+) -> bool {
     scene.places().any(|place| {
         let (before, after) = (Power::of(old.0, old.1, place), Power::of(new.0, new.1, place));
         let own = Power::of_author(&scene.model, author, place);
@@ -162,6 +169,12 @@ impl Random {
         Grant { permission: PATTERNS[self.below(PATTERNS.len())].parse().unwrap(), effect, when, step_up }
     }
 
+    /// The scopes of a credential, where it has some.
+    fn scopes(&mut self) -> Option<Vec<Pattern>> {
+        let has_some = self.below(4) == 0;
+        has_some.then(|| (0..self.below(4)).map(|_| PATTERNS[self.below(PATTERNS.len())].parse().unwrap()).collect())
+    }
+
     /// The model with one role written at random, or none where it would not fit.
     fn edited(&mut self, model: &Model, name: &str, conditional: bool) -> Option<Model> {
         let inherits =
@@ -191,6 +204,7 @@ impl Tally {
             Err(Refusal::Escalation { .. }) => &mut self.escalations,
             Err(Refusal::NotAnOwner) => &mut self.not_an_owner,
             Err(Refusal::LastOwner) => &mut self.last_owner,
+            Err(Refusal::NotHeld { .. }) => panic!("that is said of keys"),
         } += 1;
     }
 
@@ -221,14 +235,15 @@ fn no_assignment_escapes_brute_force() {
             _ => {}
         }
         let roles = if round % 5 == 0 { before.clone() } else { scene.assignments(&mut random) };
-        let author = Author { roles: &roles, bound_to: scene.bound(&mut random) };
+        let scopes = random.scopes();
+        let author = Author { roles: &roles, bound_to: scene.bound(&mut random), scopes: scopes.as_deref() };
 
         let outcome = judge_assignment(model, author, member.member, &before, &after, &owners);
         tally.count(&outcome);
         let escalates = escalates(&scene, (model, &before), (model, &after), author);
         let takes_from_owner = owns(model, &before)
             && (!owns(model, &after) || narrows(&scene, (model, &before), (model, &after)))
-            && !(author.bound_to.is_none() && owns(model, author.roles));
+            && !is_owning_author(model, author);
         let changed = |holder: &Holder| Holder {
             roles: if holder.member == member.member { after.clone() } else { holder.roles.clone() },
             ..holder.clone()
@@ -251,6 +266,7 @@ fn no_assignment_escapes_brute_force() {
                     assert!(takes_from_owner || made_one, "no owner concerned: {}", context());
                 }
                 Err(Refusal::LastOwner) => assert!(strands, "an owner is left: {}", context()),
+                Err(Refusal::NotHeld { .. }) => panic!("that is said of keys: {}", context()),
             }
         }
     }
@@ -276,7 +292,8 @@ fn no_edit_escapes_brute_force() {
             Some(holder) if round % 5 == 0 => holder.roles.clone(),
             _ => scene.assignments(&mut random),
         };
-        let author = Author { roles: &roles, bound_to: scene.bound(&mut random) };
+        let scopes = random.scopes();
+        let author = Author { roles: &roles, bound_to: scene.bound(&mut random), scopes: scopes.as_deref() };
 
         let outcome = judge_role(before, &after, name, author, &holders, &owners);
         tally.count(&outcome);
@@ -287,7 +304,7 @@ fn no_edit_escapes_brute_force() {
         let takes_from_owner = holders.iter().any(|holder| {
             let held = holder.roles.as_slice();
             owns(before, held) && (!owns(&after, held) || narrows(&scene, (before, held), (&after, held)))
-        }) && !(author.bound_to.is_none() && owns(before, author.roles));
+        }) && !is_owning_author(before, author);
         let everybody = || owners.iter().chain(&holders);
         let strands = owners.iter().any(|owner| is_free_owner(&scene, before, owner))
             && !everybody().any(|owner| is_free_owner(&scene, &after, owner));
@@ -297,7 +314,7 @@ fn no_edit_escapes_brute_force() {
             assert!(!escalates_somebody, "an escalation: {}", context());
             assert!(!takes_from_owner, "an owner narrowed: {}", context());
             assert!(!strands || conditional, "no owner left: {}", context());
-            let unbound = Author { bound_to: None, roles: &at_organization(author) };
+            let unbound = Author { bound_to: None, roles: &at_organization(author), ..author };
             for role in after.roles().iter().filter(|role| inherits(&after, role.id)) {
                 let held = alone(role.id);
                 let prepared = escalates(&scene, (before, &held), (&after, &held), unbound);
@@ -308,7 +325,7 @@ fn no_edit_escapes_brute_force() {
             let role = alone(changed);
             let changes =
                 narrows(&scene, (&after, &role), (before, &role)) || narrows(&scene, (before, &role), (&after, &role));
-            let unbound = Author { bound_to: None, roles: &at_organization(author) };
+            let unbound = Author { bound_to: None, roles: &at_organization(author), ..author };
             let uncovered = |model: &Model| escalates(&scene, (before, &[]), (model, &role), unbound);
             let not_whole = changes && (uncovered(before) || uncovered(&after));
             let heirs = || after.roles().iter().filter(|role| inherits(&after, role.id));
@@ -320,6 +337,11 @@ fn no_edit_escapes_brute_force() {
         }
     }
     tally.shows_every_outcome();
+}
+
+fn is_owning_author(model: &Model, author: Author<'_>) -> bool {
+    let has_all = author.scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.to_string() == "*"));
+    has_all && author.bound_to.is_none() && owns(model, author.roles)
 }
 
 /// What an author holds at the organization: what it may make a role of.

@@ -71,7 +71,7 @@ impl Organization {
 }
 
 fn by(roles: &[Assignment]) -> Author<'_> {
-    Author { roles, bound_to: None }
+    Author { roles, bound_to: None, scopes: None }
 }
 
 fn grant(effect: Effect, pattern: &str, when: Option<&str>) -> Grant {
@@ -149,7 +149,7 @@ fn a_credential_bound_to_a_store_has_rights_there_alone() {
     let shop = shop();
     let (owner, owners) = (shop.at_org(&["owner"]), [shop.founder()]);
     let judge = |bound_to, before: &[Assignment], after: &[Assignment]| {
-        let author = Author { roles: &owner, bound_to };
+        let author = Author { roles: &owner, bound_to, scopes: None };
         judge_assignment(&shop.model, author, shop.holder(&[]).member, before, after, &owners)
     };
     let bound = Some(shop.store);

@@ -3,6 +3,7 @@
 mod api_key;
 mod deployment;
 mod member;
+mod metering;
 mod organization;
 mod proof;
 mod role;
@@ -13,8 +14,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, member::*, organization::*, proof::*, role::*, security::*, session::*, throttle::*,
-    usage::*, user::*,
+    api_key::*, deployment::*, member::*, metering::*, organization::*, proof::*, role::*, security::*, session::*,
+    throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

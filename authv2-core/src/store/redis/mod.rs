@@ -9,6 +9,7 @@ mod breakers;
 mod codec;
 mod connect;
 mod entry;
+mod limit;
 mod link;
 mod records;
 mod script;
@@ -68,6 +69,8 @@ pub(crate) struct Redis {
     breakers: Breakers,
     seal: Seal,
     put: Script,
+    limits: limit::Scripts,
+    is_cluster: bool,
     subscriptions: Mutex<Vec<AbortHandle>>,
     began: Instant,
     /// Seconds from `began` to the last complaint, plus one; 0 for none.
@@ -107,6 +110,8 @@ impl Redis {
             breakers: Breakers::new(is_cluster),
             seal: Seal::new(&master_key.derive("shared cache")),
             put: Script::new(entry::PUT),
+            limits: limit::Scripts::new(),
+            is_cluster,
             subscriptions: Mutex::default(),
             began: Instant::now(),
             complained: AtomicU64::new(0),
@@ -226,7 +231,7 @@ impl Redis {
 
     /// Writes `bytes` unless what is there is newer than `header` or a tombstone; what came of it.
     async fn write(&self, key: &Key, header: Header, bytes: &[u8], ttl: Duration) -> &'static str {
-        let call = self.put.call(key, |arguments| {
+        let call = self.put.call(std::slice::from_ref(key), |arguments| {
             arguments.arg(bytes).arg(header.version).arg(header.read_at.as_micros()).arg(millis(ttl));
         });
         let written: Result<bool, _> = self.ask_by(Some(key), async move |connection| call.run(connection).await).await;

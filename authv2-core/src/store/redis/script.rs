@@ -1,25 +1,34 @@
 //! Scripts, and the names of the keys that they work on.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, cmd};
 
 use super::connect::Connection;
 
-/// The name of a key: `prefix:kind:{tag}`.
+/// The name of a key: `prefix:kind:{tag}`, or `prefix:kind:{tag}:which` where several share a tag.
 ///
 /// The braces make the tag alone decide the slot in a Cluster: names that share it can meet in one script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     name: String,
-    tag_from: usize,
+    tag: Range<usize>,
 }
 
 impl Key {
     /// Neither prefix nor tag may hold a brace; settings see to the one, ids and base64 to the other.
     pub(super) fn new(prefix: &str, kind: &'static str, tag: &dyn fmt::Display) -> Self {
-        Self { name: format!("{prefix}:{kind}:{{{tag}}}"), tag_from: prefix.len() + kind.len() + 3 }
+        let name = format!("{prefix}:{kind}:{{{tag}}}");
+        let tag = prefix.len() + kind.len() + 3..name.len() - 1;
+        Self { name, tag }
+    }
+
+    /// One of several that share a tag.
+    pub(super) fn which(mut self, which: &str) -> Self {
+        self.name.push(':');
+        self.name.push_str(which);
+        self
     }
 
     pub(super) fn name(&self) -> &str {
@@ -28,7 +37,7 @@ impl Key {
 
     /// What decides the slot.
     pub(super) fn tag(&self) -> &str {
-        self.name.get(self.tag_from..self.name.len() - 1).unwrap_or_default()
+        self.name.get(self.tag.clone()).unwrap_or_default()
     }
 }
 
@@ -54,11 +63,14 @@ impl Script {
         Self { source, sha1: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect() }
     }
 
-    /// A call on `key`, with what `arguments` adds.
-    pub(super) fn call(&self, key: &Key, arguments: impl Fn(&mut Cmd)) -> Call {
+    /// A call on `keys`, which share a tag, with what `arguments` adds.
+    pub(super) fn call(&self, keys: &[Key], arguments: impl Fn(&mut Cmd)) -> Call {
         let command = |name, script| {
             let mut command = cmd(name);
-            command.arg(script).arg(1).arg(key.name());
+            command.arg(script).arg(keys.len());
+            keys.iter().for_each(|key| {
+                command.arg(key.name());
+            });
             arguments(&mut command);
             command
         };
@@ -86,6 +98,8 @@ mod tests {
     fn a_key_is_its_prefix_kind_and_tag() {
         let key = Key::new("authv2", "member", &"a:b");
         assert_eq!((key.name(), key.tag()), ("authv2:member:{a:b}", "a:b"));
+        let key = key.which("c");
+        assert_eq!((key.name(), key.tag()), ("authv2:member:{a:b}:c", "a:b"));
     }
 
     #[test]

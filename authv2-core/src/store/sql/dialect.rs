@@ -23,6 +23,8 @@ pub(super) struct Texts {
     pub(super) keep_user: &'static str,
     /// Reads an organization's id and keeps it from being removed.
     pub(super) keep_organization: &'static str,
+    /// Reads the time zone of a key's organization, and keeps both from being removed.
+    pub(super) keep_key: &'static str,
     /// Locks the rows of all users in an organization, in the order of their ids.
     pub(super) lock_users_of: Option<&'static str>,
     /// Removes counters that mean nothing anymore.
@@ -37,6 +39,13 @@ pub(super) struct Texts {
 
 /// The most counters that one statement names: `IN` takes a fixed list, since only one of the databases has arrays.
 pub(super) const LISTED: usize = 12;
+
+macro_rules! keep_key {
+    () => {
+        "SELECT organizations.time_zone FROM organizations JOIN api_keys ON api_keys.org_id = organizations.org_id
+            WHERE organizations.org_id = $1 AND api_keys.key_id = $2"
+    };
+}
 
 /// A setting of the transaction, as an id; nothing where it was never set, or has been set in an earlier transaction.
 #[cfg(feature = "postgres")]
@@ -84,7 +93,8 @@ const ROW_LEVEL_SECURITY: &str = concat!(
 );
 
 #[cfg(feature = "postgres")]
-const ROW_LEVEL_SECURITY_OF_KEYS: &str = walled!("api_keys", "api_key_secrets");
+const ROW_LEVEL_SECURITY_OF_KEYS: &str =
+    walled!("api_keys", "api_key_secrets", "key_quotas", "key_usage_hours", "key_usage_days");
 
 impl Dialect {
     /// Fills in the words that a schema statement leaves open.
@@ -168,6 +178,7 @@ impl Dialect {
                 lock_user: "SELECT id FROM users WHERE id = $1",
                 keep_user: "SELECT id FROM users WHERE id = $1",
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
+                keep_key: keep_key!(),
                 lock_users_of: None,
                 purge_counters: upkeep::PURGE_COUNTERS,
                 purge_changes: changes::PURGE_SQLITE,
@@ -181,6 +192,8 @@ impl Dialect {
                 lock_user: "SELECT id FROM users WHERE id = $1 FOR UPDATE",
                 keep_user: "SELECT id FROM users WHERE id = $1 FOR KEY SHARE",
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1 FOR KEY SHARE",
+                // The organization before the key: whoever removes it takes it first, too.
+                keep_key: concat!(keep_key!(), " FOR KEY SHARE"),
                 lock_users_of: Some(
                     "SELECT count(*) FROM (SELECT id FROM users
                         WHERE id IN (SELECT user_id FROM members WHERE org_id = $1) ORDER BY id FOR UPDATE) locked",

@@ -8,6 +8,7 @@ mod changes;
 mod deployment;
 mod dialect;
 mod error;
+mod key_usage;
 #[cfg(feature = "postgres")]
 mod lease;
 #[cfg(feature = "postgres")]
@@ -21,6 +22,7 @@ mod plans;
 mod pool;
 mod privilege;
 mod proof;
+mod quota;
 mod refresh;
 mod revocation;
 mod role;

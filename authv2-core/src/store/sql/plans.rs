@@ -1,10 +1,13 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
-use super::{SqlOptions, SqlStore, api_key, member, organization, role, security, session, session_statistics, usage};
+use super::{
+    SqlOptions, SqlStore, api_key, key_usage, member, organization, quota, role, security, session, session_statistics,
+    usage,
+};
 use crate::changes::Feed;
 
 /// What a statement makes itself, and then reads from end to end; and the table that has one row.
-const SHORT: [&str; 5] = ["listed", "heirs", "holding", "ended", "session_generation"];
+const SHORT: [&str; 6] = ["counted", "listed", "heirs", "holding", "ended", "session_generation"];
 
 /// The steps of a plan that read a whole table, or a whole index.
 async fn scans(store: &SqlStore, sql: &str) -> sqlx::Result<Vec<String>> {
@@ -32,6 +35,8 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         role::STATEMENTS,
         api_key::STATEMENTS,
         usage::STATEMENTS,
+        quota::STATEMENTS,
+        key_usage::STATEMENTS,
         security::STATEMENTS,
         session::STATEMENTS,
         session_statistics::STATEMENTS,

@@ -40,12 +40,14 @@ mod hang_up;
 mod hang_up_tenancy;
 mod hang_up_verbs;
 mod isolation;
+mod key_usage;
 mod limits;
 mod member;
 mod organization;
 mod password;
 mod proof;
 mod purge;
+mod quota;
 mod races;
 mod refresh;
 mod refresh_model;
@@ -145,7 +147,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 30] = [
+    let rooms: [&[Case]; 32] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -174,6 +176,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
         role::CASES,
         api_key::CASES,
         usage::CASES,
+        quota::CASES,
+        key_usage::CASES,
         isolation::CASES,
         tenancy_races::CASES,
     ];

@@ -1,5 +1,9 @@
 DELETE FROM changes WHERE kind = 'api_key_changed';
 ALTER TABLE changes DROP COLUMN key_id;
+DROP TABLE key_usage_batches;
+DROP TABLE key_usage_days;
+DROP TABLE key_usage_hours;
+DROP TABLE key_quotas;
 DROP TABLE security_events;
 DROP TABLE known_devices;
 DROP TABLE api_key_networks;

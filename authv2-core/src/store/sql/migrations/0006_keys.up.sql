@@ -40,6 +40,52 @@ CREATE TABLE api_key_homes (
     org_id {uuid} NOT NULL
 ) {strict};
 
+-- How much of its quota a key has drawn, in the window that it last drew in. Nodes draw blocks and serve from them.
+CREATE TABLE key_quotas (
+    org_id {uuid} NOT NULL,
+    key_id {uuid} NOT NULL,
+    period TEXT NOT NULL,
+    window_start {bigint} NOT NULL,
+    window_end {bigint} NOT NULL,
+    drawn {bigint} NOT NULL,
+    PRIMARY KEY (org_id, key_id),
+    FOREIGN KEY (org_id, key_id) REFERENCES api_keys (org_id, key_id) ON DELETE CASCADE
+) {strict};
+
+-- What keys were used for, by hours of the organization's time zone, each with the day that it is of.
+CREATE TABLE key_usage_hours (
+    org_id {uuid} NOT NULL,
+    key_id {uuid} NOT NULL,
+    start {bigint} NOT NULL,
+    route TEXT NOT NULL,
+    day {bigint} NOT NULL,
+    allowed {bigint} NOT NULL,
+    denied {bigint} NOT NULL,
+    rate_limited {bigint} NOT NULL,
+    PRIMARY KEY (org_id, key_id, start, route),
+    FOREIGN KEY (org_id, key_id) REFERENCES api_keys (org_id, key_id) ON DELETE CASCADE
+) {strict};
+
+-- The same, by day: what has become of old hours.
+CREATE TABLE key_usage_days (
+    org_id {uuid} NOT NULL,
+    key_id {uuid} NOT NULL,
+    start {bigint} NOT NULL,
+    route TEXT NOT NULL,
+    allowed {bigint} NOT NULL,
+    denied {bigint} NOT NULL,
+    rate_limited {bigint} NOT NULL,
+    PRIMARY KEY (org_id, key_id, start, route),
+    FOREIGN KEY (org_id, key_id) REFERENCES api_keys (org_id, key_id) ON DELETE CASCADE
+) {strict};
+
+-- The batches of counts that were added: one that is sent again is not added again.
+CREATE TABLE key_usage_batches (
+    batch_id {uuid} NOT NULL PRIMARY KEY,
+    at {bigint} NOT NULL
+) {strict};
+CREATE INDEX key_usage_batches_by_age ON key_usage_batches (at);
+
 -- From where keys are used.
 CREATE TABLE api_key_networks (
     key_id {uuid} NOT NULL REFERENCES api_keys (key_id) ON DELETE CASCADE,

@@ -1,0 +1,214 @@
+//! Whether a request may pass once it is known who makes it: the limits of its caller, and those that an application
+//! puts around its routes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{AuthenticationService, RequestHead};
+use crate::{
+    api_key::LiveKey,
+    error::Result,
+    limit::{Limiter, Outage, Policy, Rate, Subject, Take, Taking, Verdict},
+    principal::Principal,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Who is counted by a [`RequestLimit`]. Where a caller has no such identity (nobody signed in, no API key, in no
+/// organization) its network is counted instead; where it has no known address either, all such callers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum By {
+    /// The client's network: an IPv4 address or an IPv6 /64, with four times as much for the /56 around it and sixteen
+    /// times for the /48.
+    Network,
+    /// The caller: an API key, or else by [`Principal::id`].
+    Caller,
+    /// Everybody in the caller's organization.
+    Organization,
+    /// All requests together: a limit on the route itself.
+    Everybody,
+}
+
+/// Limits on requests, of which one passes only if all of them let it: for any route of an application, by a layer around
+/// it or by [`AuthenticationService::take`].
+///
+/// ```
+/// use std::time::Duration;
+/// use authv2_core::{authentication::{By, RequestLimit}, limit::{Policy, Rate}};
+///
+/// let a_minute = Duration::from_secs(60);
+/// let limit = RequestLimit::new(By::Caller, Policy::new("search", Rate::new(60, a_minute, Some(10))?))
+///     .and(By::Organization, Policy::new("search-all", Rate::new(600, a_minute, None)?));
+/// # Ok::<(), authv2_core::limit::InvalidRate>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RequestLimit {
+    rules: Arc<[(By, Policy)]>,
+    outage: Outage,
+}
+
+impl RequestLimit {
+    /// A limit of `policy` for each of those that `by` tells apart.
+    #[must_use]
+    pub fn new(by: By, policy: Policy) -> Self {
+        Self { rules: Arc::new([(by, policy)]), outage: Outage::default() }
+    }
+
+    /// A further limit, which has to let a request pass as well.
+    #[must_use]
+    pub fn and(self, by: By, policy: Policy) -> Self {
+        let rules = self.rules.iter().copied().chain([(by, policy)]).collect();
+        Self { rules, ..self }
+    }
+
+    /// What happens while Redis does not answer. Default: [`Outage::LocalShare`].
+    #[must_use]
+    pub fn on_outage(mut self, outage: Outage) -> Self {
+        self.outage = outage;
+        self
+    }
+
+    /// The names of its policies.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.rules.iter().map(|(_, policy)| policy.name())
+    }
+}
+
+impl AuthenticationService {
+    /// The rate limits: to take from them by hand.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// Takes one request from a limit. It is `principal`'s, or nobody's; the client's address is found as for
+    /// [`authenticate`](Self::authenticate).
+    ///
+    /// # Errors
+    /// As [`Limiter::take`].
+    pub fn take<R: RequestHead + ?Sized>(
+        &self,
+        limit: &RequestLimit,
+        principal: Option<&Principal>,
+        head: &R,
+    ) -> Taking {
+        let mut takes = Vec::with_capacity(limit.rules.len());
+        for (by, policy) in limit.rules.iter() {
+            let subject = match by {
+                By::Network => None,
+                By::Caller => principal.map(caller),
+                By::Organization => {
+                    let tenant = principal.and_then(Principal::tenant);
+                    tenant.map(|tenant| Subject::Organization(tenant.organization))
+                }
+                By::Everybody => Some(Subject::Everybody),
+            };
+            match (subject, self.client_ip(head)) {
+                (Some(subject), _) => takes.push(Take::one(*policy, subject)),
+                (None, Some(ip)) => takes.extend(networks(*policy, ip)),
+                (None, None) => takes.push(Take::one(*policy, Subject::Other("no address"))),
+            }
+        }
+        self.0.limiter.take(&takes, limit.outage)
+    }
+
+    /// Takes a request to the HTTP API from the limit of the network that it comes from.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`](crate::Code::RateLimited).
+    pub(crate) async fn admit_network<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Option<Verdict>> {
+        let Some(policy) = a_minute("network", self.0.config.limits.network_per_minute) else { return Ok(None) };
+        let Some(ip) = self.client_ip(head) else { return Ok(None) };
+        let takes: Vec<Take<'_>> = networks(policy, ip).collect();
+        let verdict = self.0.limiter.take(&takes, Outage::LocalShare).await?;
+        verdict.require().map(|()| Some(verdict))
+    }
+
+    /// Lets a request of this caller pass, or refuses it, by the limits of the caller; no answer where that takes asking
+    /// Redis. What the limit says is kept in the principal.
+    pub(super) fn admit_at_hand(&self, principal: &mut Principal) -> Option<Result<()>> {
+        let verdict = {
+            let takes = self.takes(principal);
+            match takes.as_slice() {
+                [] => return Some(Ok(())),
+                takes => self.0.limiter.take_at_hand(takes)?,
+            }
+        };
+        principal.set_limit(verdict);
+        Some(verdict.require())
+    }
+
+    /// [`admit_at_hand`](Self::admit_at_hand), asking Redis where that is needed.
+    pub(super) async fn admit(&self, principal: &mut Principal) -> Result<()> {
+        let taking = {
+            let takes = self.takes(principal);
+            match takes.as_slice() {
+                [] => return Ok(()),
+                takes => self.0.limiter.take(takes, Outage::LocalShare),
+            }
+        };
+        let verdict = taking.await?;
+        principal.set_limit(verdict);
+        verdict.require()
+    }
+
+    /// The limits that a caller's requests run against: an API key's own, or a user's; and the organization's.
+    fn takes<'a>(&self, principal: &'a Principal) -> Takes<'a> {
+        let limits = &self.0.config.limits;
+        let own = match principal.api_key() {
+            Some(key) => key.limit().or_else(|| a_minute("key", limits.key_per_minute)),
+            None => a_minute("user", limits.user_per_minute),
+        };
+        let own = own.map(|policy| Take::one(policy, caller(principal)));
+        let organization = a_minute("organization", limits.organization_per_minute)
+            .zip(principal.tenant())
+            .map(|(policy, tenant)| Take::one(policy, Subject::Organization(tenant.organization)));
+        Takes::of(own, organization)
+    }
+}
+
+/// An API key counts for itself, not for the member that bounds it.
+fn caller(principal: &Principal) -> Subject<'_> {
+    match principal.api_key().map(LiveKey::record) {
+        Some(key) => Subject::ApiKey(key.organization, key.id),
+        None => Subject::Caller(principal.id()),
+    }
+}
+
+/// At most two limits, without an allocation.
+enum Takes<'a> {
+    None,
+    One([Take<'a>; 1]),
+    Two([Take<'a>; 2]),
+}
+
+impl<'a> Takes<'a> {
+    fn of(one: Option<Take<'a>>, other: Option<Take<'a>>) -> Self {
+        match (one, other) {
+            (None, None) => Self::None,
+            (Some(one), None) | (None, Some(one)) => Self::One([one]),
+            (Some(one), Some(other)) => Self::Two([one, other]),
+        }
+    }
+
+    fn as_slice(&self) -> &[Take<'a>] {
+        match self {
+            Self::None => &[],
+            Self::One(takes) => takes,
+            Self::Two(takes) => takes,
+        }
+    }
+}
+
+/// So many requests a minute; no limit for none.
+fn a_minute(name: &'static str, requests: u32) -> Option<Policy> {
+    let rate = if requests == 0 { None } else { Rate::new(requests, MINUTE, None).ok() };
+    rate.map(|rate| Policy::new(name, rate))
+}
+
+fn networks<'a>(policy: Policy, ip: std::net::IpAddr) -> impl Iterator<Item = Take<'a>> {
+    Subject::networks(ip).map(move |(network, times)| {
+        let policy = Policy::new(policy.name(), policy.rate().times(times));
+        Take::one(policy, network)
+    })
+}

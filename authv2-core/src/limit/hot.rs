@@ -1,0 +1,290 @@
+//! What a node knows of keys that are counted in Redis, so that it need not ask for each request.
+//!
+//! A refusal holds for up to [`REFUSAL`] without asking again: a key does not get back what it has used before its time,
+//! unless another limit across the slots of a Cluster refused what it was used for. Where
+//! `limits.leases` is on, a key that is asked for often gets several requests at once from Redis, and passes on them
+//! here. What it got is counted there, so no limit is exceeded; what it does not use within [`LEASE`] is lost to it. A
+//! lease is at most a sixteenth of the burst, and none is given once that would leave less than another one, or after a
+//! refusal: the last requests are counted one by one.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{Asked, Inner, Outage, Policy, Rate, Take, Tat, Verdict, gcra, local::KeyHash, tighter, told};
+use crate::{
+    clock::Timestamp,
+    config::LimitConfig,
+    error::{Error, Result},
+    store::{
+        StoreError,
+        shared::{Granted, LimitAnswer, LimitQuestion},
+    },
+    telemetry,
+};
+
+/// How long a lease lasts.
+const LEASE: Duration = Duration::from_millis(500);
+/// Over what time it is counted how often a key is asked for, and how often makes it hot.
+const WINDOW: Duration = Duration::from_secs(1);
+const HOT: u32 = 10;
+/// How long a refusal is repeated without asking, at most.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// How long no lease is given after a refusal.
+const STRICT: Duration = Duration::from_secs(1);
+/// A lease is at most this part of a burst.
+const PART: u32 = 16;
+const SHARDS: usize = 64;
+/// What one entry takes, its share of the map's room included.
+const ENTRY_BYTES: usize = 200;
+/// How often at most it is told that Redis has forgotten.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How long before its time a key may be gone from Redis without a word.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// What is known of keys.
+pub(super) struct Hot {
+    leases: bool,
+    shards: Box<[Mutex<HashMap<KeyHash, Known>>]>,
+    /// Keys in a shard, at most: of others nothing is known, and Redis is asked.
+    most: usize,
+    told_at: AtomicI64,
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// What is refused without asking.
+    refused: Option<Refused>,
+    /// What is left of the lease, and until when.
+    left: u32,
+    until: Timestamp,
+    /// What Redis had left, and when it will have all, as of its last answer.
+    remaining: u32,
+    full_at: Timestamp,
+    /// Until when there is no lease.
+    strict_until: Timestamp,
+    /// How often Redis was asked since when.
+    asked: u32,
+    since: Timestamp,
+}
+
+/// A refusal by Redis.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    /// Whoever asks for at least as much is refused.
+    cost: u32,
+    /// Until when that holds.
+    until: Timestamp,
+    /// Until when nobody asks.
+    repeated_until: Timestamp,
+}
+
+impl Known {
+    fn new(now: Timestamp) -> Self {
+        Self { refused: None, left: 0, until: now, remaining: 0, full_at: now, strict_until: now, asked: 0, since: now }
+    }
+
+    fn is_of_use(&self, now: Timestamp) -> bool {
+        self.refused.is_some_and(|refused| now < refused.repeated_until)
+            || now < self.until
+            || now < self.strict_until
+            || now.since(self.since) < WINDOW
+    }
+
+    fn verdict(&self, policy: Policy, retry_after: Option<Duration>, now: Timestamp) -> Verdict {
+        let allowed = retry_after.is_none();
+        let remaining = if allowed { self.remaining.saturating_add(self.left) } else { self.remaining };
+        Verdict { allowed, policy, remaining, reset_after: self.full_at.since(now), retry_after }
+    }
+}
+
+impl Hot {
+    pub(super) fn new(config: &LimitConfig) -> Self {
+        Self {
+            leases: config.leases,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            most: (config.memory_bytes / SHARDS / ENTRY_BYTES).max(1),
+            told_at: AtomicI64::new(0),
+        }
+    }
+
+    /// Refused, or passed on a lease; nothing where Redis is to be asked.
+    fn take(&self, key: KeyHash, policy: Policy, cost: u32, now: Timestamp) -> Option<Verdict> {
+        let mut shard = self.shard(key);
+        let known = shard.get_mut(&key)?;
+        if let Some(refused) = known.refused
+            && now < refused.repeated_until
+            && cost >= refused.cost
+        {
+            return Some(known.verdict(policy, Some(refused.until.since(now)), now));
+        }
+        if now < known.until && known.left >= cost && cost > 0 {
+            known.left -= cost;
+            return Some(known.verdict(policy, None, now));
+        }
+        None
+    }
+
+    /// Undoes a [`take`](Self::take) that passed.
+    fn give_back(&self, key: KeyHash, cost: u32) {
+        if let Some(known) = self.shard(key).get_mut(&key) {
+            known.left = known.left.saturating_add(cost);
+        }
+    }
+
+    /// How much more than it needs is asked of Redis for a key.
+    fn wish(&self, key: KeyHash, rate: &Rate, now: Timestamp) -> u32 {
+        let mut shard = self.shard(key);
+        if shard.len() >= self.most && !shard.contains_key(&key) {
+            shard.retain(|_, known| known.is_of_use(now));
+        }
+        let has_room = shard.len() < self.most;
+        let known = match shard.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) if has_room => place.insert(Known::new(now)),
+            Entry::Vacant(_) => return 0,
+        };
+        if now.since(known.since) >= WINDOW || now < known.since {
+            (known.asked, known.since) = (0, now);
+        }
+        known.asked = known.asked.saturating_add(1);
+        if self.leases && known.asked >= HOT && now >= known.strict_until { rate.burst() / PART } else { 0 }
+    }
+
+    /// Keeps what Redis answered to a question that was asked at `began`.
+    fn learn(&self, asked: &Asked, lease: u32, answer: &LimitAnswer, passed: bool, began: Timestamp) -> Verdict {
+        let rate = asked.policy.rate();
+        let decision = rate.decide(Tat::from(answer.tat), answer.now, if passed { 0 } else { asked.cost });
+        let mut shard = self.shard(asked.key);
+        let mut scratch = Known::new(began);
+        let known = shard.get_mut(&asked.key).unwrap_or(&mut scratch);
+        known.remaining = decision.remaining;
+        known.full_at = began + decision.reset_after;
+        match answer.granted {
+            Granted::WithLease if passed => {
+                known.left = if began < known.until { known.left.saturating_add(lease) } else { lease };
+                known.until = began + LEASE;
+            }
+            Granted::Alone if passed && lease > 0 => known.strict_until = began + STRICT,
+            Granted::Refused => {
+                // Counted from before the question: then it ends no later than it does there.
+                known.refused = decision.retry_after.map(|wait| Refused {
+                    cost: asked.cost,
+                    until: began + wait,
+                    repeated_until: began + wait.min(REFUSAL),
+                });
+                known.strict_until = began + STRICT;
+            }
+            Granted::WithLease | Granted::Alone => {}
+        }
+        let allowed = answer.granted != Granted::Refused;
+        Verdict {
+            allowed,
+            policy: asked.policy,
+            remaining: decision.remaining,
+            reset_after: decision.reset_after,
+            retry_after: decision.retry_after,
+        }
+    }
+
+    pub(super) fn sweep(&self, now: Timestamp) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|_, known| known.is_of_use(now));
+            shard.shrink_to(64);
+        }
+    }
+
+    fn shard(&self, key: KeyHash) -> MutexGuard<'_, HashMap<KeyHash, Known>> {
+        #[expect(clippy::indexing_slicing, reason = "an index is taken modulo the number of shards")]
+        let shard = &self.shards[key.spread() % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that Redis has lost what it counted: once in a while, not once a key.
+    fn tell_of_loss(&self, now: Timestamp) {
+        metrics::counter!(telemetry::LIMIT_STATE_LOSSES).increment(1);
+        let last = self.told_at.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(Timestamp::from_micros(last)) >= TELL_EVERY;
+        let told = || self.told_at.compare_exchange(last, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed);
+        if is_due && told().is_ok() {
+            tracing::warn!("Redis has lost the state of rate limits: each key may have passed a burst too many");
+        }
+    }
+}
+
+/// What is asked of Redis: the cost, and if there is plenty, so much more.
+fn question(asked: &Asked, lease: u32) -> LimitQuestion<'_> {
+    let rate = asked.policy.rate();
+    let span = |cost: u32| (cost <= rate.burst()).then(|| rate.span(cost).into());
+    let with_lease = |times: u32| span(asked.cost.saturating_add(lease.saturating_mul(times)));
+    LimitQuestion {
+        name: &asked.name,
+        requests: rate.requests(),
+        tolerance: rate.tolerance().into(),
+        cost: span(asked.cost),
+        lease: with_lease(1).zip(with_lease(2)).filter(|_| lease > 0),
+    }
+}
+
+impl Inner {
+    /// By refusals that hold and by leases; nothing where one of the limits takes a question.
+    pub(super) fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
+        let now = self.clock.now();
+        let mut tightest = None;
+        for (place, take) in takes.iter().enumerate() {
+            let verdict = self.hot.take(self.hash(take), take.policy, take.cost, now);
+            if !verdict.is_some_and(|verdict| verdict.allowed) {
+                for passed in takes.iter().take(place) {
+                    self.hot.give_back(self.hash(passed), passed.cost);
+                }
+                return verdict.map(|verdict| told(Some(verdict)));
+            }
+            tightest = verdict.map_or(tightest, |verdict| tighter(tightest, verdict));
+        }
+        Some(told(tightest))
+    }
+
+    /// By the count that all nodes share.
+    pub(super) async fn take_together(&self, asked: &[Asked], outage: Outage) -> Result<Verdict> {
+        let began = self.clock.now();
+        let leases: Vec<u32> = asked.iter().map(|asked| self.hot.wish(asked.key, asked.policy.rate(), began)).collect();
+        let questions: Vec<LimitQuestion<'_>> =
+            asked.iter().zip(&leases).map(|(asked, lease)| question(asked, *lease)).collect();
+        let Some(answers) = self.shared.take_limits(&questions).await else {
+            return self.take_without(asked, outage);
+        };
+        let passed = answers.iter().flatten().all(|answer| answer.granted != Granted::Refused);
+        let mut tightest = None;
+        for ((asked, lease), answer) in asked.iter().zip(leases).zip(&answers) {
+            let Some(answer) = answer else { continue };
+            let known = self.local.learn(asked.key, Tat::from(answer.tat), answer.now);
+            if !answer.was_there && known.is_some_and(|known| known > gcra::at(answer.now + SLACK)) {
+                self.hot.tell_of_loss(began);
+            }
+            tightest = tighter(tightest, self.hot.learn(asked, lease, answer, passed, began));
+        }
+        Ok(told(tightest))
+    }
+
+    /// As it is declared for when Redis does not answer.
+    fn take_without(&self, asked: &[Asked], outage: Outage) -> Result<Verdict> {
+        match outage {
+            Outage::LocalShare => {
+                telemetry::count(telemetry::LIMIT_OUTAGES, "outcome", "local_share");
+                let share = |policy: Policy| policy.with_rate(policy.rate().percent(self.local_share));
+                Ok(self.take_here(asked.iter().map(|asked| (share(asked.policy), asked.key, asked.cost))))
+            }
+            Outage::Refuse => {
+                telemetry::count(telemetry::LIMIT_OUTAGES, "outcome", "refused");
+                Err(Error::from(StoreError::unavailable("Redis does not answer, and this limit is kept nowhere else")))
+            }
+        }
+    }
+}

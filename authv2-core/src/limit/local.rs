@@ -1,0 +1,436 @@
+//! What a node remembers of its keys: sharded, bounded, and never more generous than the limit.
+//!
+//! A key takes 32 bytes, whatever its length: it is known by 128 bits of keyed hashes. A key that has its whole burst
+//! again costs nothing to forget, so its place is the next newcomer's. When all places are taken by keys that are not
+//! idle, the one that will be soonest makes room, and its shard keeps in mind until when: whoever is not remembered there
+//! counts as having used up as much. So a flood of keys costs newcomers a part of their burst, and gives nobody more.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::gcra::{Decision, Rate, Tat, at};
+use crate::clock::Timestamp;
+
+/// A power of two.
+const SHARDS: usize = 128;
+/// How far from its home a key may be. In a table that is a little over half full, hardly one way in a million is longer.
+const REACH: usize = 96;
+/// The least number of homes in a shard that has any keys.
+const FEWEST: usize = 16;
+
+/// What keys are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct KeyHash(u64, u64);
+
+impl KeyHash {
+    /// Bits that differ from key to key.
+    #[cfg(feature = "redis")]
+    #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
+    pub(crate) const fn spread(self) -> usize {
+        self.1 as usize
+    }
+}
+
+/// A request at a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) key: KeyHash,
+    pub(crate) rate: &'a Rate,
+    pub(crate) cost: u32,
+}
+
+/// The keys of a node.
+pub(crate) struct Local {
+    shards: Box<[Shard]>,
+    /// The one that nobody outside can aim at, and one that makes accidents impossible.
+    hashes: (RandomState, foldhash::quality::RandomState),
+    /// Homes in a shard, at most.
+    most: usize,
+}
+
+/// A shard has its cache lines to itself.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Table>);
+
+/// Open addressing without deletion: a key is at its home or up to [`REACH`] places after it, before the first place
+/// that was never used. Idle keys are dead, and stay until a newcomer takes the place or the table is made anew.
+#[derive(Default)]
+struct Table {
+    slots: Vec<Slot>,
+    used: usize,
+    /// The latest moment that was forgotten before it had come.
+    floor: Tat,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    key: KeyHash,
+    /// Zero in a place that was never used.
+    tat: Tat,
+}
+
+/// Where a key is or could be.
+#[derive(Clone, Copy)]
+enum Place {
+    Found(usize),
+    /// An idle key's.
+    Dead(usize),
+    Unused(usize),
+    /// Nowhere; the key that would make room.
+    Full(usize),
+}
+
+impl Local {
+    /// With room for as many keys as fit into so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hashes: (RandomState::new(), foldhash::quality::RandomState::default()),
+            most: (bytes / SHARDS / size_of::<Slot>()).saturating_sub(REACH).max(FEWEST),
+        }
+    }
+
+    /// What a key is known by in this process.
+    #[inline]
+    pub(crate) fn hash<K: Hash + ?Sized>(&self, key: &K) -> KeyHash {
+        KeyHash(self.hashes.0.hash_one(key), self.hashes.1.hash_one(key))
+    }
+
+    /// Decides, and remembers what passed.
+    pub(crate) fn take(&self, request: Request<'_>, now: Timestamp) -> Decision {
+        let mut table = self.shard(shard_of(request.key));
+        let (decision, is_news) = table.decide(request, now);
+        if is_news {
+            table.remember(request.key, decision.tat, now, self.most);
+        }
+        decision
+    }
+
+    /// Decides on several, each of another key, of which none passes unless all do. Calls `told` for each in turn.
+    pub(crate) fn take_all<'a>(
+        &self,
+        requests: impl Iterator<Item = Request<'a>> + Clone,
+        now: Timestamp,
+        mut told: impl FnMut(Decision),
+    ) {
+        // Always from the first shard on, so that no two wait for each other.
+        let (mut held, mut from) = (Vec::new(), Some(0));
+        while let Some(start) = from {
+            let next = requests.clone().map(|request| shard_of(request.key)).filter(|shard| *shard >= start).min();
+            if let Some(shard) = next {
+                held.push((shard, self.shard(shard)));
+            }
+            from = next.map(|shard| shard + 1);
+        }
+        let mut all_allowed = true;
+        for (shard, table) in &held {
+            for request in requests.clone().filter(|request| shard_of(request.key) == *shard) {
+                all_allowed &= table.decide(request, now).0.allowed;
+            }
+        }
+        for request in requests {
+            let Some((_, table)) = held.iter_mut().find(|(shard, _)| *shard == shard_of(request.key)) else { continue };
+            let (decision, is_news) = table.decide(request, now);
+            if is_news && (all_allowed || !decision.allowed) {
+                table.remember(request.key, decision.tat, now, self.most);
+            }
+            told(decision);
+        }
+    }
+
+    /// Remembers what is known of a key from elsewhere, where it is later; what was remembered.
+    #[cfg(feature = "redis")]
+    pub(crate) fn learn(&self, key: KeyHash, tat: Tat, now: Timestamp) -> Option<Tat> {
+        let mut table = self.shard(shard_of(key));
+        let known = match table.find(key, now) {
+            Place::Found(index) => table.slots.get(index).map(|slot| slot.tat),
+            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => None,
+        };
+        table.remember(key, tat, now, self.most);
+        known
+    }
+
+    /// Gives back the memory of what is idle, where that is most of it.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        for shard in 0..SHARDS {
+            let mut table = self.shard(shard);
+            let live = table.live(now);
+            if live * 4 < table.homes() {
+                table.rebuild(now, self.most);
+            }
+        }
+    }
+
+    /// How many bytes it takes.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        let slots: usize = (0..SHARDS).map(|shard| self.shard(shard).slots.capacity()).sum();
+        slots * size_of::<Slot>() + SHARDS * size_of::<Shard>()
+    }
+
+    #[inline]
+    fn shard(&self, index: usize) -> MutexGuard<'_, Table> {
+        #[expect(clippy::indexing_slicing, reason = "an index is taken modulo the number of shards")]
+        let shard = &self.shards[index % SHARDS];
+        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By bits that do not choose the home.
+#[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
+#[inline]
+const fn shard_of(key: KeyHash) -> usize {
+    key.0 as usize % SHARDS
+}
+
+impl Table {
+    #[inline]
+    fn homes(&self) -> usize {
+        self.slots.len().saturating_sub(REACH)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than the number of homes")]
+    #[inline]
+    fn home(&self, key: KeyHash) -> usize {
+        ((u128::from(key.0) * self.homes() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn find(&self, key: KeyHash, now: Timestamp) -> Place {
+        let (home, now) = (self.home(key), at(now));
+        let (mut dead, mut soonest) = (None, (home, Tat { micros: u64::MAX, part: 0 }));
+        for (index, slot) in self.slots.iter().enumerate().skip(home).take(REACH) {
+            if slot.tat == Tat::default() {
+                return dead.map_or(Place::Unused(index), Place::Dead);
+            }
+            if slot.key == key {
+                return Place::Found(index);
+            }
+            if slot.tat <= now && dead.is_none() {
+                dead = Some(index);
+            }
+            if slot.tat < soonest.1 {
+                soonest = (index, slot.tat);
+            }
+        }
+        dead.map_or(Place::Full(soonest.0), Place::Dead)
+    }
+
+    /// Decides, and says whether its moment is to be remembered: if it may pass, and where what was remembered of it
+    /// cannot be.
+    #[inline]
+    fn decide(&self, request: Request<'_>, now: Timestamp) -> (Decision, bool) {
+        let rate = request.rate;
+        let (tat, corrected) = match self.find(request.key, now) {
+            Place::Found(index) => {
+                let tat = self.slots.get(index).map_or(self.floor, |slot| slot.tat);
+                (tat, rate.corrected(tat, now))
+            }
+            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => (self.floor, None),
+        };
+        let decision = rate.decide(corrected.unwrap_or(tat), now, request.cost);
+        (decision, corrected.is_some() || (decision.allowed && request.cost > 0))
+    }
+
+    fn remember(&mut self, key: KeyHash, tat: Tat, now: Timestamp, most: usize) {
+        let slot = Slot { key, tat: tat.max(Tat { micros: 1, part: 0 }) };
+        let mut place = if self.slots.is_empty() { None } else { Some(self.find(key, now)) };
+        let wants_room = match place {
+            None | Some(Place::Full(_)) => true,
+            // Fuller than that, ways get long.
+            Some(Place::Unused(_)) => self.used * 10 >= self.homes() * 7,
+            Some(Place::Found(_) | Place::Dead(_)) => false,
+        };
+        if wants_room && self.homes() < most {
+            self.rebuild(now, most);
+            place = Some(self.find(key, now));
+        }
+        self.put(place, slot);
+    }
+
+    fn put(&mut self, place: Option<Place>, slot: Slot) {
+        let index = match place {
+            Some(Place::Found(index) | Place::Dead(index)) => index,
+            Some(Place::Unused(index)) => {
+                self.used += 1;
+                index
+            }
+            Some(Place::Full(index)) => {
+                let forgotten = self.slots.get(index).map_or(slot.tat, |forgotten| forgotten.tat);
+                self.floor = self.floor.max(forgotten);
+                index
+            }
+            // There is a place after every rebuild; without one, nobody gets more than it should.
+            None => {
+                self.floor = self.floor.max(slot.tat);
+                return;
+            }
+        };
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = slot;
+        }
+    }
+
+    fn live(&self, now: Timestamp) -> usize {
+        let now = at(now);
+        self.slots.iter().filter(|slot| slot.tat > now).count()
+    }
+
+    /// Made anew without what is idle, a little over half full.
+    fn rebuild(&mut self, now: Timestamp, most: usize) {
+        let live = self.live(now);
+        let homes = (live * 20 / 11 + 1).clamp(FEWEST.min(most), most);
+        let old = std::mem::take(&mut self.slots);
+        let mut slots = Vec::new();
+        slots.reserve_exact(homes + REACH);
+        slots.resize(homes + REACH, Slot::default());
+        (self.slots, self.used) = (slots, 0);
+        for slot in old.into_iter().filter(|slot| slot.tat > at(now)) {
+            let place = self.find(slot.key, now);
+            self.put(Some(place), slot);
+        }
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+        time::Duration,
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_780_000_000);
+
+    fn rate(requests: u32, seconds: u64) -> Rate {
+        Rate::new(requests, Duration::from_secs(seconds), None).unwrap()
+    }
+
+    fn take(local: &Local, key: &str, rate: &Rate, now: Timestamp) -> bool {
+        local.take(Request { key: local.hash(key), rate, cost: 1 }, now).allowed
+    }
+
+    #[test]
+    fn exactly_as_many_pass_as_may_under_64_callers() {
+        let (local, rate) = (Local::new(1 << 20), rate(1_000, 3_600));
+        let passed = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        passed.fetch_add(u32::from(take(&local, "key", &rate, NOW)), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(passed.into_inner(), 1_000);
+    }
+
+    #[test]
+    fn several_limits_pass_all_or_none_under_64_callers() {
+        let local = Local::new(1 << 20);
+        let (wide, narrow) = (rate(300, 3_600), rate(100, 3_600));
+        let passed: [AtomicU32; 4] = std::array::from_fn(|_| AtomicU32::new(0));
+        thread::scope(|scope| {
+            for caller in 0..64 {
+                let (local, passed) = (&local, &passed);
+                scope.spawn(move || {
+                    let user = caller % 4;
+                    let keys = [(local.hash(&("user", user)), &narrow), (local.hash("organization"), &wide)];
+                    // In either order, so that whoever locked as they are named would lock for ever.
+                    let keys = if caller % 2 == 0 { keys } else { [keys[1], keys[0]] };
+                    for _ in 0..20 {
+                        let requests = keys.iter().map(|(key, rate)| Request { key: *key, rate, cost: 1 });
+                        let mut all = true;
+                        local.take_all(requests, NOW, |decision| all &= decision.allowed);
+                        passed[user].fetch_add(u32::from(all), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let passed = passed.map(AtomicU32::into_inner);
+        assert_eq!(passed.iter().sum::<u32>(), 300);
+        for (user, passed) in passed.into_iter().enumerate() {
+            assert!(passed <= 100);
+            let left = local.take(Request { key: local.hash(&("user", user)), rate: &narrow, cost: 0 }, NOW).remaining;
+            assert_eq!(left, 100 - passed, "what was refused by the one cost nothing at the other");
+        }
+    }
+
+    #[test]
+    fn a_million_keys_take_little_and_are_forgotten_when_idle() {
+        let (local, rate) = (Local::new(1 << 30), rate(10, 10));
+        for key in 0..1_000_000_u32 {
+            assert!(local.take(Request { key: local.hash(&key), rate: &rate, cost: 10 }, NOW).allowed);
+        }
+        let refused = (0..1_000_000_u32)
+            .filter(|key| !local.take(Request { key: local.hash(key), rate: &rate, cost: 1 }, NOW).allowed);
+        assert_eq!(refused.count(), 1_000_000, "all of them are remembered");
+        assert!(local.bytes() <= 64 * 1_000_000, "{} bytes", local.bytes());
+        local.sweep(NOW + Duration::from_secs(11));
+        assert!(local.bytes() <= 1 << 20, "{} bytes", local.bytes());
+    }
+
+    #[test]
+    fn a_flood_of_keys_stays_within_the_bound_and_lets_nobody_through_twice() {
+        let bound = 256 * 1024;
+        let (local, rate) = (Local::new(bound), rate(1, 60));
+        assert!(take(&local, "victim", &rate, NOW));
+        let through = (0..200_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
+        assert!(local.bytes() <= bound + SHARDS * size_of::<Shard>() + SHARDS * (FEWEST + REACH) * size_of::<Slot>());
+        assert!(!take(&local, "victim", &rate, NOW));
+        let again = (0..200_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
+        assert!(through > 1_000 && again == 0, "{through} then {again}");
+        assert!(take(&local, "newcomer", &rate, NOW + Duration::from_secs(61)), "it ends by itself");
+    }
+
+    #[test]
+    fn an_old_rate_or_a_clock_that_was_set_back_locks_nobody_out() {
+        let local = Local::new(1 << 20);
+        assert!(local.take(Request { key: local.hash("key"), rate: &rate(1, 86_400), cost: 1 }, NOW).allowed);
+        assert!(!take(&local, "key", &rate(1, 10), NOW));
+        assert!(take(&local, "key", &rate(1, 10), NOW + Duration::from_secs(10)));
+        let before = NOW - Duration::from_secs(86_400);
+        assert!(!take(&local, "key", &rate(1, 10), before));
+        assert!(take(&local, "key", &rate(1, 10), before + Duration::from_secs(10)));
+    }
+
+    proptest! {
+        /// However few places there are, no key passes more often than by itself.
+        #[test]
+        fn is_never_more_generous_than_the_limit(
+            steps in proptest::collection::vec((0_u16..600, 0_u64..400, 1_u32..4), 1..1500),
+        ) {
+            let local = Local::new(0);
+            let rates = [rate(5, 1), rate(3, 60), rate(1, 7)];
+            let (mut now, mut tats) = (NOW, HashMap::new());
+            for (number, wait, cost) in steps {
+                now = now + Duration::from_millis(wait / 40);
+                let rate = &rates[usize::from(number) % rates.len()];
+                // All in one shard.
+                let key = KeyHash(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c00), u64::from(number) + 1);
+                let allowed = local.take(Request { key, rate, cost }, now);
+                let tat = tats.entry(number).or_default();
+                let alone = rate.decide(*tat, now, cost);
+                prop_assert!(alone.allowed || !allowed.allowed);
+                if allowed.allowed {
+                    *tat = alone.tat;
+                }
+            }
+        }
+    }
+}

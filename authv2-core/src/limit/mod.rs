@@ -1,0 +1,328 @@
+//! Rate limits: one [decision](Rate::decide), kept in this process or in Redis for all nodes.
+//!
+//! [`Limiter::take`] asks whether a request may pass. It is the service's own for API keys and for the API's defaults,
+//! and an application's for whatever it wants to limit: see
+//! [`RequestLimit`](crate::authentication::RequestLimit) for routes.
+//!
+//! Without Redis each node counts for itself. With one the nodes count together, exactly, by the server's clock. While it
+//! does not answer, each node grants the configured share by itself: there is a limit at all times. What that means in
+//! numbers is in the guide, `docs/limits.md`.
+
+mod gcra;
+#[cfg(feature = "redis")]
+mod hot;
+mod local;
+mod subject;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use aws_lc_rs::hmac;
+use futures_util::future::BoxFuture;
+use zeroize::Zeroizing;
+
+use self::local::{KeyHash, Local, Request};
+pub use self::{
+    gcra::{Decision, InvalidRate, Rate, Span, Tat},
+    subject::Subject,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    config::LimitConfig,
+    error::{Code, Error, RatePolicy, Result},
+    store::shared::{LimitName, SharedCache},
+    telemetry,
+};
+
+/// A limit and its name, which responses show in `RateLimit` and `RateLimit-Policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    name: &'static str,
+    rate: Rate,
+}
+
+impl Policy {
+    /// The policy of that name: two policies of one name count as one. Characters of it that are no letter, digit, `-`
+    /// or `_` are shown as `_`.
+    #[must_use]
+    pub const fn new(name: &'static str, rate: Rate) -> Self {
+        Self { name, rate }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its rate.
+    #[must_use]
+    pub const fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    fn with_rate(self, rate: Rate) -> Self {
+        Self { rate, ..self }
+    }
+}
+
+/// One limit that a request runs against.
+#[derive(Debug, Clone, Copy)]
+pub struct Take<'a> {
+    /// By what rate.
+    pub policy: Policy,
+    /// Who is counted.
+    pub subject: Subject<'a>,
+    /// What it costs; 0 to look only.
+    pub cost: u32,
+}
+
+impl<'a> Take<'a> {
+    /// One request.
+    #[must_use]
+    pub const fn one(policy: Policy, subject: Subject<'a>) -> Self {
+        Self { policy, subject, cost: 1 }
+    }
+}
+
+/// What becomes of a request. Of several limits it tells of the one that refuses for longest, or of the one that is
+/// nearest to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it may pass.
+    pub allowed: bool,
+    /// The limit.
+    pub policy: Policy,
+    /// How many more may pass at once.
+    pub remaining: u32,
+    /// How long until the whole burst is there again.
+    pub reset_after: Duration,
+    /// For a request that may not pass: how long until it may; none for one that never may.
+    pub retry_after: Option<Duration>,
+}
+
+impl Verdict {
+    fn of(policy: Policy, decision: &Decision) -> Self {
+        let Decision { allowed, remaining, reset_after, retry_after, tat: _ } = *decision;
+        Self { allowed, policy, remaining, reset_after, retry_after }
+    }
+
+    /// The one to tell of.
+    fn tighter(self, other: Self) -> Self {
+        // A wait that has no end is the longest.
+        let wait = |verdict: &Self| verdict.retry_after.unwrap_or(Duration::MAX);
+        let is_other = match (self.allowed, other.allowed) {
+            (true, true) => other.remaining < self.remaining,
+            (false, false) => wait(&other) > wait(&self),
+            (own, _) => own,
+        };
+        if is_other { other } else { self }
+    }
+
+    /// Goes on if it may pass.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`], with the time to wait.
+    pub fn require(&self) -> Result<()> {
+        if self.allowed { Ok(()) } else { Err(self.refusal(Code::RateLimited)) }
+    }
+
+    /// The refusal that says this.
+    pub(crate) fn refusal(&self, code: Code) -> Error {
+        let rate = self.policy.rate;
+        let policy = RatePolicy { name: self.policy.name, quota: u64::from(rate.requests()), window: rate.per() };
+        let wait = self.retry_after.unwrap_or_else(|| rate.per());
+        Error::new(code, "try again later: see the header `Retry-After`").with_policy(policy).with_retry_after(wait)
+    }
+}
+
+/// What happens while Redis does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Outage {
+    /// Each node grants `limits.local_share` percent of the rate by itself.
+    #[default]
+    LocalShare,
+    /// Requests are refused with 503: for what must not happen once too often.
+    Refuse,
+}
+
+/// Decides on requests. A cheap clone.
+#[derive(Clone)]
+pub struct Limiter(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    shared: SharedCache,
+    local: Local,
+    #[cfg(feature = "redis")]
+    hot: hot::Hot,
+    names: hmac::Key,
+    local_share: u32,
+}
+
+/// A decision under way, or made already where what it takes is at hand. It holds nothing of the request.
+#[must_use = "nothing is decided before this was awaited"]
+pub struct Taking(State);
+
+enum State {
+    Done(Option<Result<Verdict>>),
+    UnderWay(BoxFuture<'static, Result<Verdict>>),
+}
+
+impl Future for Taking {
+    type Output = Result<Verdict>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // A future must not be polled after it was ready.
+            State::Done(verdict) => verdict.take().map_or(Poll::Pending, Poll::Ready),
+            State::UnderWay(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for Taking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taking").finish_non_exhaustive()
+    }
+}
+
+/// A limit that a request runs against, by what it is known as.
+#[derive(Debug, Clone)]
+struct Asked {
+    policy: Policy,
+    cost: u32,
+    key: KeyHash,
+    /// For Redis alone.
+    name: LimitName,
+}
+
+impl Limiter {
+    /// A limiter whose nodes count together where `shared` leads to a Redis. `key` names the keys there, and must be the
+    /// same for all nodes.
+    #[must_use]
+    pub fn new(config: &LimitConfig, shared: SharedCache, clock: Arc<dyn Clock>, key: &Zeroizing<[u8; 32]>) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            shared,
+            local: Local::new(config.memory_bytes),
+            #[cfg(feature = "redis")]
+            hot: hot::Hot::new(config),
+            names: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()),
+            local_share: config.local_share,
+        }))
+    }
+
+    /// Takes from all of these limits, or from none; no answer where that takes asking Redis. Without limits everything
+    /// passes.
+    #[must_use]
+    pub fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
+        let inner = &*self.0;
+        #[cfg(feature = "redis")]
+        if inner.shared.is_there() {
+            return inner.take_at_hand(takes);
+        }
+        Some(inner.take_here(takes.iter().map(|take| (take.policy, inner.hash(take), take.cost))))
+    }
+
+    /// Takes from all of these limits, or from none.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] while Redis does not answer, where [`Outage::Refuse`] is declared. That the limit is used
+    /// up is no error: the verdict says it.
+    pub fn take(&self, takes: &[Take<'_>], outage: Outage) -> Taking {
+        if let Some(verdict) = self.take_at_hand(takes) {
+            return Taking(State::Done(Some(Ok(verdict))));
+        }
+        let mut asked: Vec<Asked> = takes
+            .iter()
+            .map(|take| Asked {
+                policy: take.policy,
+                cost: take.cost,
+                key: self.0.hash(take),
+                name: self.0.shared_name(take),
+            })
+            .collect();
+        // In one order on all nodes, so that no two refund each other for ever; and none twice.
+        asked.sort_by(|one, other| one.name.cmp(&other.name));
+        asked.dedup_by(|one, other| one.name == other.name);
+        let inner = Arc::clone(&self.0);
+        Taking(State::UnderWay(Box::pin(async move { inner.take_together(&asked, outage).await })))
+    }
+
+    /// Gives back the memory of keys that are idle.
+    pub(crate) fn sweep(&self) {
+        let now = self.0.clock.now();
+        self.0.local.sweep(now);
+        #[cfg(feature = "redis")]
+        self.0.hot.sweep(now);
+    }
+}
+
+impl Inner {
+    fn hash(&self, take: &Take<'_>) -> KeyHash {
+        self.local.hash(&(take.policy.name, take.subject))
+    }
+
+    fn shared_name(&self, take: &Take<'_>) -> LimitName {
+        take.subject.shared_name(take.policy.name, &self.names)
+    }
+
+    /// By what this node has counted by itself.
+    fn take_here(&self, takes: impl Iterator<Item = (Policy, KeyHash, u32)> + Clone) -> Verdict {
+        let now = self.clock.now();
+        let (first, second) = (takes.clone().next(), takes.clone().nth(1));
+        let tightest = match (first, second) {
+            (Some((policy, key, cost)), None) => {
+                Some(Verdict::of(policy, &self.local.take(Request { key, rate: &policy.rate, cost }, now)))
+            }
+            _ => self.take_several_here(takes, now),
+        };
+        told(tightest)
+    }
+
+    fn take_several_here(
+        &self,
+        takes: impl Iterator<Item = (Policy, KeyHash, u32)> + Clone,
+        now: Timestamp,
+    ) -> Option<Verdict> {
+        let named: Vec<(Policy, KeyHash, u32)> = takes.collect();
+        let requests = named.iter().map(|(policy, key, cost)| Request { key: *key, rate: &policy.rate, cost: *cost });
+        let (mut policies, mut tightest) = (named.iter(), None);
+        self.local.take_all(requests, now, |decision| {
+            if let Some((policy, ..)) = policies.next() {
+                tightest = tighter(tightest, Verdict::of(*policy, &decision));
+            }
+        });
+        tightest
+    }
+
+    #[cfg(not(feature = "redis"))]
+    async fn take_together(&self, asked: &[Asked], _: Outage) -> Result<Verdict> {
+        Ok(self.take_here(asked.iter().map(|asked| (asked.policy, asked.key, asked.cost))))
+    }
+}
+
+/// The verdict of all limits together.
+fn told(tightest: Option<Verdict>) -> Verdict {
+    let verdict = tightest.unwrap_or(Verdict {
+        allowed: true,
+        policy: Policy::new("unlimited", Rate::UNLIMITED),
+        remaining: u32::MAX,
+        reset_after: Duration::ZERO,
+        retry_after: None,
+    });
+    if !verdict.allowed {
+        telemetry::count(telemetry::RATE_LIMITED, "policy", verdict.policy.name);
+    }
+    verdict
+}
+
+fn tighter(tightest: Option<Verdict>, next: Verdict) -> Option<Verdict> {
+    Some(tightest.map_or(next, |tightest| tightest.tighter(next)))
+}

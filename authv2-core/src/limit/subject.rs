@@ -1,0 +1,105 @@
+//! Who is counted.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ipnet::IpNet;
+
+use crate::{
+    client::Network,
+    id::{KeyId, OrgId},
+    store::shared::LimitName,
+};
+
+/// Who is counted: each has a count of its own for each policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// An API key.
+    ApiKey(OrgId, KeyId),
+    /// Everybody in an organization.
+    Organization(OrgId),
+    /// A caller, by [`Principal::id`](crate::Principal::id).
+    Caller(&'a str),
+    /// An IPv4 address, or an IPv6 network of any length.
+    Network(IpNet),
+    /// All together.
+    Everybody,
+    /// Whatever an application tells apart.
+    Other(&'a str),
+}
+
+impl Subject<'static> {
+    /// The networks that an address is counted in, and how many times a limit the whole of each may have: an IPv4
+    /// address; an IPv6 /64, with four times as much for the /56 around it and sixteen times for the /48, among which one
+    /// customer can change at will.
+    pub fn networks(ip: IpAddr) -> impl Iterator<Item = (Self, u32)> {
+        let network = Network::of(ip);
+        let wider = network.wider().map(Into::into).zip([4, 16]);
+        std::iter::once((IpNet::from(network), 1)).chain(wider).map(|(network, times)| (Self::Network(network), times))
+    }
+}
+
+impl Subject<'_> {
+    /// What it is called in Redis: by a keyed hash, so that Redis learns no address. Who belongs to one organization
+    /// meets in one slot.
+    pub(super) fn shared_name(&self, policy: &str, names: &hmac::Key) -> LimitName {
+        let (kind, value) = match self {
+            Self::ApiKey(_, key) => ("key", key.to_string()),
+            Self::Organization(organization) => ("organization", organization.to_string()),
+            Self::Caller(id) => ("caller", (*id).to_owned()),
+            Self::Network(network) => ("network", network.to_string()),
+            Self::Everybody => ("everybody", String::new()),
+            Self::Other(other) => ("other", (*other).to_owned()),
+        };
+        // Of the three only the last can hold a zero byte.
+        let digest = hmac::sign(names, format!("{}\0{kind}\0{value}", policy.replace('\0', "")).as_bytes());
+        let key = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..16).unwrap_or_default());
+        let tag = match self {
+            Self::ApiKey(organization, _) | Self::Organization(organization) => organization.to_string(),
+            _ => key.clone(),
+        };
+        LimitName { tag, key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_organizations_limits_meet_in_one_slot_and_nobody_shares_a_name() {
+        let names = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
+        let (organization, key) = (OrgId::new(), KeyId::new());
+        let name = |subject: Subject<'_>, policy| subject.shared_name(policy, &names);
+        let of_key = name(Subject::ApiKey(organization, key), "p");
+        assert_eq!(of_key.tag, name(Subject::Organization(organization), "p").tag);
+        let id = key.to_string();
+        let others = [
+            name(Subject::ApiKey(organization, key), "q"),
+            name(Subject::Caller(&id), "p"),
+            name(Subject::Other(&id), "p"),
+            name(Subject::Network("192.0.2.1/32".parse().unwrap()), "p"),
+            name(Subject::Everybody, "p"),
+        ];
+        let all: HashSet<_> = others.iter().chain([&of_key]).map(|name| &name.key).collect();
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|key| key.len() == 22));
+    }
+
+    #[test]
+    fn an_address_counts_in_each_network_around_it() {
+        let networks = |ip: &str| {
+            let networks = Subject::networks(ip.parse().unwrap());
+            networks.map(|(network, times)| format!("{network:?} {times}")).collect::<Vec<_>>()
+        };
+        assert_eq!(networks("::ffff:192.0.2.7"), ["Network(192.0.2.7/32) 1"]);
+        assert_eq!(
+            networks("2001:db8:1:2ff::9"),
+            ["Network(2001:db8:1:2ff::/64) 1", "Network(2001:db8:1:200::/56) 4", "Network(2001:db8:1::/48) 16"]
+        );
+    }
+}
