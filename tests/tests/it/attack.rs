@@ -9,20 +9,21 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use authv2_core::{
     AuthenticationService, Code, Config,
     audit::Origin,
     authentication::Login,
     clock::{Clock as _, FakeClock, SystemClock, Timestamp},
     secret::Secret,
-    security::{EventKind, SecurityEvent, Severity},
-    store::{EventQuery, Transport},
+    security::{EventKind, SecurityEvent, SecurityEventSink, Severity, SinkError},
+    store::{EventQuery, Risk, Transport},
     telemetry,
     user::NewAccount,
 };
@@ -410,5 +411,57 @@ async fn tells_the_story(play: &Play, began: Timestamp) {
     for stored in play.auth.store().security_events(query).await.unwrap() {
         let text = serde_json::to_string(&stored.event).unwrap();
         assert!(!text.contains('@') && !text.contains("leaked") && !text.contains("unlike any"), "{text}");
+    }
+}
+
+/// Somebody who is told of events.
+#[derive(Debug, Default)]
+struct Pager(Mutex<Vec<SecurityEvent>>);
+
+#[async_trait]
+impl SecurityEventSink for Pager {
+    async fn deliver(&self, event: &SecurityEvent) -> Result<(), SinkError> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_to_a_dormant_account_is_told_to_the_store_and_to_sinks() {
+    let clock = Arc::new(FakeClock::at(moment()));
+    let mut config = Config::development();
+    config.store.url = Secret::from("sqlite::memory:");
+    (config.password.memory_kib, config.password.iterations) = (8, 1);
+    let pager = Arc::new(Pager::default());
+    let builder = AuthenticationService::builder(config).clock(Arc::clone(&clock) as _);
+    let auth = builder.security_event_sink(Arc::clone(&pager) as _).build().await.unwrap();
+    let (email, password) = ("ada@example.org", Secret::from("correct horse battery"));
+    let origin = Origin { ip: Some(address(10, 1)), ..Origin::default() };
+    let new = NewAccount { email, password: &password, display_name: None };
+    auth.register(new, &origin).await.unwrap();
+    let mut risks = Vec::new();
+    for days in [0, 89, 91] {
+        clock.advance(Duration::from_secs(days * 24 * 3600));
+        let login = Login {
+            email: email.into(),
+            password: password.clone(),
+            organization: None,
+            store: None,
+            transport: Transport::Bearer,
+            proof: None,
+        };
+        risks.push(auth.login(login, &origin).await.unwrap().session.risk);
+    }
+    // After ninety days its network is new as well.
+    assert_eq!(risks, [Risk::Low, Risk::Low, Risk::Medium]);
+    auth.flush_events().await;
+    let query = EventQuery { kind: Some(EventKind::DormantAccountUsed), limit: 10, ..EventQuery::default() };
+    let stored = auth.store().security_events(query).await.unwrap();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    assert_eq!(stored[0].event.detail["days"], 91);
+    let begun = std::time::Instant::now();
+    while !pager.0.lock().unwrap().contains(&stored[0].event) {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::task::yield_now().await;
     }
 }

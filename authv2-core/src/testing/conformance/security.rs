@@ -72,7 +72,7 @@ async fn gives_an_event_back_as_it_was_told(world: World) {
 async fn writes_an_event_once(world: World) {
     let told = event(EventKind::NewDevice, Severity::Low, at(1));
     let other = event(EventKind::NewDevice, Severity::Low, at(2));
-    add(&world, &[told.clone()]).await;
+    add(&world, std::slice::from_ref(&told)).await;
     let both = [told.clone(), other.clone()];
     at_once(8, |_| {
         let (store, both) = (world.store().clone(), both.to_vec());

@@ -37,6 +37,7 @@ mod refresh;
 mod requests;
 mod roles;
 mod secrecy;
+mod security;
 mod service_accounts;
 mod session_analytics;
 mod session_context;
