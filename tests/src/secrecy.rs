@@ -2,7 +2,7 @@
 //! through for it: its log, and its database where that is a file. What looks like a secret counts as one.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Write as _,
     fs,
     path::Path,
@@ -13,7 +13,7 @@ use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
 /// Under these names answers give what opens something.
-const GIVEN: [&str; 9] = [
+const GIVEN: [&str; 8] = [
     "access_token",
     "refresh_token",
     "csrf_token",
@@ -22,7 +22,6 @@ const GIVEN: [&str; 9] = [
     "mfa_token",
     "otpauth_uri",
     "recovery_codes",
-    "issued_token",
 ];
 /// Under these names requests bring it.
 const BROUGHT: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
@@ -85,6 +84,16 @@ fn texts_under(names: &[&str], value: &Value, found: &mut impl FnMut(&str)) {
     }
 }
 
+/// Makes sure that a text tells none of the secrets, as an error or an event would.
+///
+/// # Panics
+/// When it does.
+pub(crate) fn expect_untold(text: &str) {
+    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = secrets.told_by(text.as_bytes(), true);
+    assert!(told.is_empty(), "{told:?} is told by {text}");
+}
+
 /// What a server's directory tells of secrets: one line for each place, empty if nothing.
 pub(crate) fn told_in(directory: &Path) -> String {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,18 +105,34 @@ pub(crate) fn told_in(directory: &Path) -> String {
             continue;
         }
         let Ok(bytes) = fs::read(entry.path()) else { continue };
-        let text = String::from_utf8_lossy(&bytes);
         // What the quickstart greets with are examples for people to try, and tests try them too.
-        let brought = secrets.brought.iter().filter(|_| name == "stderr.log");
-        for secret in secrets.given.iter().chain(brought).filter(|secret| text.contains(secret.as_str())) {
+        for secret in secrets.told_by(&bytes, name != "stdout.log") {
             // Writing to a `String` cannot fail.
             let _ = writeln!(told, "{name} tells {secret}");
         }
-        if let Some(shaped) = shaped_like_one(&text) {
+        if let Some(shaped) = shaped_like_one(&String::from_utf8_lossy(&bytes)) {
             let _ = writeln!(told, "{name} tells what looks like a secret: {shaped}");
         }
     }
     told
+}
+
+impl Secrets {
+    /// Those of them that stand in `bytes`, in one pass over it: by their first bytes.
+    fn told_by(&self, bytes: &[u8], also_brought: bool) -> BTreeSet<&str> {
+        let brought = self.brought.iter().filter(|_| also_brought);
+        let mut by_beginning: HashMap<&[u8], Vec<&str>> = HashMap::new();
+        for secret in self.given.iter().chain(brought) {
+            by_beginning.entry(secret.as_bytes().get(..SHORTEST).unwrap_or_default()).or_default().push(secret);
+        }
+        let mut told = BTreeSet::new();
+        for (at, beginning) in bytes.windows(SHORTEST).enumerate().filter(|_| !by_beginning.is_empty()) {
+            let candidates = by_beginning.get(beginning).into_iter().flatten();
+            let rest = bytes.get(at..).unwrap_or_default();
+            told.extend(candidates.copied().filter(|secret| rest.starts_with(secret.as_bytes())));
+        }
+        told
+    }
 }
 
 /// The first text that has the shape of a secret: one of ours, or a signed token (RFC 7515).

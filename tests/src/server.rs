@@ -233,6 +233,8 @@ impl Drop for Server {
             eprintln!("--- the server's standard error ---\n{}\n---", tail(&self.stderr(), 8000));
             return;
         }
+        // What it says while it ends counts too.
+        drop(self.process.take());
         let told = secrecy::told_in(self.directory());
         assert!(told.is_empty(), "the server told secrets:\n{told}");
     }

@@ -1,6 +1,14 @@
 //! An API key that may be used now, as far as is known.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     audit::Actor,
@@ -14,7 +22,6 @@ use crate::{
 };
 
 /// A key with the member that bounds it: both were good when they were read.
-#[derive(Debug)]
 pub struct LiveKey {
     record: ApiKeyRecord,
     secrets: Vec<KeySecret>,
@@ -26,6 +33,18 @@ pub struct LiveKey {
     /// What it has used, and may use.
     meter: Arc<Meter>,
     limit: Option<Policy>,
+    /// When a wrong secret last had it read again, in microseconds.
+    read_again_at: AtomicI64,
+}
+
+/// A wrong secret has a key read again at most once in this time.
+const READ_AGAIN_EVERY: Duration = Duration::from_secs(1);
+
+impl fmt::Debug for LiveKey {
+    /// Its id alone: what else there is tells of people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveKey").field("id", &self.record.id).finish_non_exhaustive()
+    }
 }
 
 impl LiveKey {
@@ -55,6 +74,7 @@ impl LiveKey {
             scope,
             meter,
             limit,
+            read_again_at: AtomicI64::new(0),
         }))
     }
 
@@ -68,6 +88,16 @@ impl LiveKey {
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         (self.member_kind == MemberKind::User).then(|| UserId::from(self.record.member.as_uuid()))
+    }
+
+    /// Whether it is to be read again because what was presented is none of its secrets.
+    pub(crate) fn may_be_read_again(&self, now: Timestamp) -> bool {
+        let last = self.read_again_at.load(Ordering::Relaxed);
+        // A clock that was set back must not shut out a new secret.
+        let is_due = now.as_micros() < last || now.since(Timestamp::from_micros(last)) >= READ_AGAIN_EVERY;
+        let claim =
+            |last| self.read_again_at.compare_exchange(last, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed);
+        is_due && claim(last).is_ok()
     }
 
     /// What it may do at most.

@@ -86,7 +86,11 @@ impl AuthenticationService {
                 let sessions = &self.0.sessions;
                 sessions.is_as_opened(live, ip, user_agent(head)) && sessions.note_use(live, now)
             }
-            Who::Key(key) => key.may_come_from(ip) && self.may_come_from(key, ip).is_ok(),
+            Who::Key(key) if key.may_come_from(ip) => {
+                self.0.monitor.key_used(key.record().id, key.record().organization, ip);
+                true
+            }
+            Who::Key(_) => false,
             Who::External(..) => true,
         };
         is_as_ever.then(|| Principal::new(known, ip))

@@ -123,8 +123,8 @@ impl AuthenticationService {
             };
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
             let Some(mut principal) = result? else { return Ok(None) };
-            // Whoever wants to end a session may, however often it has asked for other things.
-            if purpose == Purpose::Act {
+            // Whoever wants to end a session may, however often it has asked for other things. A key has none.
+            if purpose == Purpose::Act || principal.api_key().is_some() {
                 service.admit(&mut principal).await?;
                 service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
             }
