@@ -16,6 +16,7 @@ mod form;
 mod health;
 mod members;
 mod metadata;
+mod new_api_key;
 mod oauth;
 mod openapi;
 mod organizations;

@@ -30,6 +30,7 @@ mod account;
 mod act;
 mod api_key;
 mod api_key_hang_up;
+mod api_key_rotation;
 mod audit;
 mod changes;
 mod context;
@@ -146,7 +147,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 31] = [
+    let rooms: [&[Case]; 32] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -173,6 +174,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         departure::CASES,
         role::CASES,
         api_key::CASES,
+        api_key_rotation::CASES,
         usage::CASES,
         quota::CASES,
         key_usage::CASES,
