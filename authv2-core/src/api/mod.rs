@@ -19,6 +19,7 @@ mod introspection;
 mod key_usage;
 mod members;
 mod metadata;
+mod new_api_key;
 mod oauth;
 mod openapi;
 mod organizations;

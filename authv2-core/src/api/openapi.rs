@@ -94,7 +94,7 @@ use super::{
     ),
     components(schemas(Problem, OAuthError)),
     modifiers(&Credentials, &Responses),
-    security(("access_token" = []), ("proof_of_possession" = []), ("session_cookie" = []), ()),
+    security(("access_token" = []), ("proof_of_possession" = []), ("api_key" = []), ("session_cookie" = []), ()),
 )]
 struct Document;
 
@@ -110,6 +110,11 @@ impl Modify for Credentials {
             "The proof (RFC 9449) of an access token of the type `DPoP`, which is sent as `Authorization: DPoP <access token>`.",
         ));
         components.add_security_scheme("proof_of_possession", SecurityScheme::ApiKey(proof));
+        let key = ApiKey::Header(ApiKeyValue::with_description(
+            "X-Api-Key",
+            "An API key, which may be sent as `Authorization: Bearer` instead.",
+        ));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
             "__Host-authv2",
             "Unsafe methods also need the header `X-CSRF-Token`, equal to the cookie `authv2_csrf`.",

@@ -339,6 +339,54 @@ fn no_edit_escapes_brute_force() {
     tally.shows_every_outcome();
 }
 
+#[test]
+fn no_key_escapes_brute_force() {
+    let (mut random, mut outcomes) = (Random(3), [0; 3]);
+    for round in 0..3_000 {
+        let conditional = round % 3 > 0;
+        let scene = Scene::random(&mut random, conditional);
+        let model = &scene.model;
+        let (roles, account) = (scene.assignments(&mut random), scene.assignments(&mut random));
+        let holder = if round % 2 == 0 { &roles } else { &account };
+        let own_scopes = random.scopes();
+        let author = Author { roles: &roles, bound_to: scene.bound(&mut random), scopes: own_scopes.as_deref() };
+        let scopes: Vec<Pattern> =
+            (0..=random.below(2)).map(|_| PATTERNS[random.below(PATTERNS.len())].parse().unwrap()).collect();
+        let store = (random.below(3) == 0).then(|| scene.stores[random.below(3)]);
+        let is_new = random.below(2) == 0;
+
+        let outcome = judge_key(model, author, KeyRights { scopes: &scopes, store, holder }, is_new);
+        let key_at = |place| Power(Power::of(model, holder, place).0, Some(&*scopes));
+        let mut reached = scene.places().filter(|place| store.is_none() || *place == store);
+        let escalates = reached.any(|place| {
+            let (key, own) = (key_at(place), Power::of_author(model, author, place));
+            scene.cases().any(|case| key.may(case) && !own.may(case))
+        });
+        let in_scope = |asked: &Permission| scopes.iter().any(|scope| scope.matches(asked));
+        let lacks = |power: &Power<'_>| scene.cases().any(|case| in_scope(case.0) && !power.may(case));
+        let (author_lacks, key_lacks) = (lacks(&Power::of_author(model, author, store)), lacks(&key_at(store)));
+        let context =
+            || format!("round {round}: {author:?} {scopes:?} at {store:?} of {holder:?} in {:?}", model.roles());
+        match &outcome {
+            Ok(()) => {
+                outcomes[0] += 1;
+                assert!(!escalates, "an escalation: {}", context());
+                assert!(conditional || !author_lacks && !(is_new && key_lacks), "nothing to hand out: {}", context());
+            }
+            Err(Refusal::Escalation { .. }) => {
+                outcomes[1] += 1;
+                assert!(conditional || escalates || author_lacks, "no escalation: {}", context());
+            }
+            Err(Refusal::NotHeld { .. }) => {
+                outcomes[2] += 1;
+                assert!(is_new && key_lacks, "it is held: {}", context());
+            }
+            Err(other) => panic!("{other}: {}", context()),
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 20), "{outcomes:?}");
+}
+
 fn is_owning_author(model: &Model, author: Author<'_>) -> bool {
     let has_all = author.scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.to_string() == "*"));
     has_all && author.bound_to.is_none() && owns(model, author.roles)

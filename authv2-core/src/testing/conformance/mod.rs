@@ -30,6 +30,7 @@ mod account;
 mod act;
 mod api_key;
 mod api_key_hang_up;
+mod api_key_rotation;
 mod audit;
 mod changes;
 mod context;
@@ -175,6 +176,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         departure::CASES,
         role::CASES,
         api_key::CASES,
+        api_key_rotation::CASES,
         usage::CASES,
         quota::CASES,
         key_usage::CASES,
