@@ -1,4 +1,4 @@
-//! Who makes this request, for a session that the node has seen: by access token at hand, and by cookie. Each on one
+//! Who makes this request, for what the node has seen: by access token at hand, by cookie, and by API key. Each on one
 //! thread and on two at once, over many tokens in no order; beside them what a token takes of the memory.
 #![allow(
     missing_docs,
@@ -18,6 +18,7 @@ use std::{
 
 use authv2_core::{
     AuthenticationService, Config,
+    api::Api,
     audit::Origin,
     authentication::{Credentials, Login},
     jwt::AccessClaims,
@@ -25,9 +26,11 @@ use authv2_core::{
     store::Transport,
     user::NewAccount,
 };
+use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use futures_util::FutureExt as _;
 use http::Request;
+use http_body_util::{BodyExt as _, Full};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -44,6 +47,7 @@ struct World {
     auth: AuthenticationService,
     cookies: Vec<Presented>,
     bearers: Vec<Presented>,
+    keys: Vec<Presented>,
 }
 
 /// A header that presents a credential.
@@ -74,7 +78,8 @@ impl World {
                 bearers.push(Presented("authorization", format!("Bearer {token}")));
             }
         }
-        for cookie in &cookies {
+        let keys = keys(&auth, &bearers[0]).await;
+        for cookie in cookies.iter().chain(&keys) {
             assert!(auth.authenticate(&cookie.request()).await.unwrap().is_some());
         }
         let before = resident();
@@ -82,7 +87,7 @@ impl World {
             assert!(auth.authenticate(&bearer.request()).await.unwrap().is_some());
         }
         println!("memory: {} bytes resident for each token at hand", (resident() - before) / bearers.len());
-        Self { auth, cookies, bearers }
+        Self { auth, cookies, bearers, keys }
     }
 
     fn ask(&self, request: &Request<()>) {
@@ -107,6 +112,26 @@ impl World {
         }
         spent
     }
+}
+
+/// Keys of one organization, made by its owner.
+async fn keys(auth: &AuthenticationService, owner: &Presented) -> Vec<Presented> {
+    let api = Api::new(auth.clone());
+    let post = async |path: &str, body: &str| {
+        let Presented(header, value) = owner;
+        let request = Request::post(path).header(*header, value).header("content-type", "application/json");
+        let response = api.call(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()).await;
+        assert_eq!(response.status(), 201);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    };
+    post("/auth/orgs", r#"{"slug": "acme", "name": "Acme"}"#).await;
+    let mut keys = Vec::new();
+    for _ in 0..SESSIONS {
+        let made = post("/auth/orgs/acme/api-keys", r#"{"name": "bench", "scopes": ["orders:read"]}"#).await;
+        keys.push(Presented("x-api-key", made["secret"].as_str().unwrap().to_owned()));
+    }
+    keys
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -156,6 +181,7 @@ fn warm(criterion: &mut Criterion) {
         ("access token, one of 200", few),
         ("access token, one of 20,000", &world.bearers[..]),
         ("session cookie, one of 200", &world.cookies[..]),
+        ("API key, one of 200", &world.keys[..]),
     ] {
         group.bench_function(name, |bencher| bencher.iter_custom(|times| world.ask_many(requests, times, 0)));
         on_two_threads(&mut group, name, &world, requests);

@@ -22,6 +22,7 @@ pub mod organization;
 pub mod permission;
 pub mod principal;
 pub mod secret;
+pub mod security;
 pub mod session;
 pub mod store;
 pub mod telemetry;

@@ -71,6 +71,13 @@ impl Reply {
         Ok(Self(response))
     }
 
+    /// A body of another media type, made while it is sent.
+    pub(super) fn stream(media_type: &'static str, body: Body) -> Self {
+        let mut response = Response::new(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        Self(response)
+    }
+
     /// A body of another form.
     pub(super) fn text(status: StatusCode, form: &'static str, text: String) -> Self {
         let mut response = Response::new(Body::from(Bytes::from(text)));

@@ -27,6 +27,8 @@ mod query;
 mod resource_types;
 mod roles;
 mod routes;
+mod security;
+mod security_stream;
 mod service_accounts;
 mod sessions;
 mod shapes;

@@ -14,7 +14,7 @@ use super::{
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
-    resource_types, roles, service_accounts, sessions, signing_keys,
+    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -78,6 +78,8 @@ use super::{
         signing_keys::create,
         signing_keys::rotate,
         signing_keys::revoke,
+        security::list,
+        security_stream::open,
         metadata::jwks,
         metadata::authorization_server,
         authzen::evaluate,

@@ -7,7 +7,7 @@ use super::{
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, health, introspection, key_usage, members, metadata, oauth, organizations, resource_types, roles,
-    service_accounts, sessions, signing_keys,
+    security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -102,6 +102,8 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/admin/signing-keys", SignedIn, Json, signing_keys::create),
         route!(POST "/auth/admin/signing-keys/rotate", SignedIn, OptionalJson, signing_keys::rotate),
         route!(POST "/auth/admin/signing-keys/{kid}/revoke", SignedIn, OptionalJson, signing_keys::revoke),
+        route!(GET "/auth/security/events", SignedIn, Nothing, security::list),
+        route!(GET "/auth/security/events/stream", SignedIn, Nothing, security_stream::open),
         route!(GET "/.well-known/jwks.json", Public, Nothing, metadata::jwks),
         route!(GET "/.well-known/oauth-authorization-server", Public, Nothing, metadata::authorization_server),
         route!(POST "/access/v1/evaluation", SignedIn, StandardJson, authzen::evaluate),

@@ -125,8 +125,9 @@ impl AuthenticationService {
         verdict.require().map(|()| Some(verdict))
     }
 
-    /// Lets a request of this caller pass, or refuses it, by the limits of the caller; no answer where that takes asking
-    /// Redis. What the limit says is kept in the principal.
+    /// Lets a request of this caller pass, or refuses it, by the caller's rate limits; no answer where that takes asking
+    /// Redis. What the limits say is kept in the principal.
+    #[inline]
     pub(super) fn admit_at_hand(&self, principal: &mut Principal) -> Option<Result<()>> {
         let verdict = {
             let takes = self.takes(principal);
@@ -135,8 +136,7 @@ impl AuthenticationService {
                 takes => self.0.limiter.take_at_hand(takes)?,
             }
         };
-        principal.set_limit(verdict);
-        Some(self.within(principal, verdict))
+        Some(self.limited(principal, verdict))
     }
 
     /// [`admit_at_hand`](Self::admit_at_hand), asking Redis where that is needed.
@@ -149,13 +149,16 @@ impl AuthenticationService {
             }
         };
         let verdict = taking.await?;
-        principal.set_limit(verdict);
-        self.within(principal, verdict)
+        self.limited(principal, verdict)
     }
 
-    /// Counts a request that may not pass.
-    fn within(&self, principal: &Principal, verdict: Verdict) -> Result<()> {
-        verdict.require().inspect_err(|_| self.count_use(principal, RouteClass::OTHER, Outcome::RateLimited))
+    /// Goes on within the limits; a use of a key beyond them is counted as such.
+    fn limited(&self, principal: &mut Principal, verdict: Verdict) -> Result<()> {
+        principal.set_limit(verdict);
+        if !verdict.allowed {
+            self.count_use(principal, RouteClass::OTHER, Outcome::RateLimited);
+        }
+        verdict.require()
     }
 
     /// The limits that a caller's requests run against: an API key's own, or a user's; and the organization's.

@@ -68,7 +68,7 @@ impl AuthenticationService {
             return Err(refused("secret"));
         }
         if let Who::Key(key) = &known.who {
-            may_come_from(key, origin.ip)?;
+            self.may_come_from(key, origin.ip)?;
         }
         Ok(Principal::new(known, origin.ip))
     }
@@ -115,6 +115,20 @@ impl AuthenticationService {
         Ok((key, Membership { tenant, access }))
     }
 
+    /// Goes on only where a key may be used; the monitor is told from where it is.
+    ///
+    /// # Errors
+    /// [`Code::PermissionDenied`]: whoever presents it has its secret, so this tells nothing.
+    #[inline]
+    pub(super) fn may_come_from(&self, key: &LiveKey, ip: Option<IpAddr>) -> Result<()> {
+        if !key.may_come_from(ip) {
+            telemetry::count(telemetry::KEY_REFUSALS, "reason", "address");
+            return Err(Error::new(Code::PermissionDenied, "the key may not be used from this address"));
+        }
+        self.0.monitor.key_used(key.record().id, key.record().organization, ip);
+        Ok(())
+    }
+
     fn opens(&self, known: &Known, presented: &ParsedKey) -> bool {
         matches!(&known.who, Who::Key(key) if key.opens_with(&presented.hash, self.now()))
     }
@@ -126,18 +140,6 @@ impl Inner {
         let now = self.clock.now();
         self.api_keys.0.sweep(|known| known.holds(&self.feed, now));
     }
-}
-
-/// Goes on only where a key may be used.
-///
-/// # Errors
-/// [`Code::PermissionDenied`]: whoever presents it has its secret, so this tells nothing.
-pub(super) fn may_come_from(key: &LiveKey, ip: Option<IpAddr>) -> Result<()> {
-    if key.may_come_from(ip) {
-        return Ok(());
-    }
-    telemetry::count(telemetry::KEY_REFUSALS, "reason", "address");
-    Err(Error::new(Code::PermissionDenied, "the key may not be used from this address"))
 }
 
 fn refused(reason: &'static str) -> Error {

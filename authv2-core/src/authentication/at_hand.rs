@@ -86,7 +86,7 @@ impl AuthenticationService {
                 let sessions = &self.0.sessions;
                 sessions.is_as_opened(live, ip, user_agent(head)) && sessions.note_use(live, now)
             }
-            Who::Key(key) => key.may_come_from(ip),
+            Who::Key(key) => key.may_come_from(ip) && self.may_come_from(key, ip).is_ok(),
             Who::External(..) => true,
         };
         is_as_ever.then(|| Principal::new(known, ip))

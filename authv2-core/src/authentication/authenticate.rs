@@ -11,8 +11,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use super::{
-    AuthenticationService, RequestHead,
-    api_key::may_come_from,
+    About, AuthenticationService, RequestHead,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
 };
@@ -75,7 +74,8 @@ impl AuthenticationService {
     /// nobody; [`Code::InvalidDpopProof`] or [`Code::UseDpopNonce`] for its proof of possession.
     /// [`Code::StepUpRequired`] for a session that was used from elsewhere than it was opened, where the settings want
     /// that. [`Code::AmbiguousCredentials`], [`Code::CsrfFailed`] and [`Code::WrongOrganization`] as the contract has
-    /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`] if the question cannot be answered now: an outage is never a denial.
+    /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`]
+    /// if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
         if let Some(mut principal) = self.at_hand(head) {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
@@ -204,7 +204,7 @@ impl AuthenticationService {
         let live = match &known.who {
             Who::User(live) => live,
             Who::Key(key) => {
-                may_come_from(key, origin.ip)?;
+                self.may_come_from(key, origin.ip)?;
                 return Ok(Principal::new(known, origin.ip));
             }
             Who::External(..) => return Ok(Principal::new(known, origin.ip)),
@@ -269,7 +269,7 @@ impl AuthenticationService {
         origin: &Origin,
         purpose: Purpose,
     ) -> Result<Option<Arc<LiveSession>>> {
-        match self.0.sessions.watch(live, origin).await? {
+        match self.watch(live, origin).await? {
             Watched::Good(live) => Ok(Some(live)),
             Watched::StepUp(live) if purpose == Purpose::End => Ok(Some(live)),
             Watched::StepUp(_) => {
@@ -279,6 +279,18 @@ impl AuthenticationService {
             }
             Watched::Ended => Ok(None),
         }
+    }
+
+    /// Looks at where a session is used from, and tells of what is found.
+    pub(super) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched> {
+        let before = live.session();
+        let about = About { user: Some(before.user_id), organization: before.organization, ip: origin.ip };
+        let session = before.id;
+        let (watched, found) = self.0.sessions.watch(live, origin).await?;
+        if let Some(change) = found {
+            self.0.monitor.session_moved(about, session, change, matches!(watched, Watched::Ended));
+        }
+        Ok(watched)
     }
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any

@@ -16,6 +16,8 @@ use crate::{
 const WRITE_BEHIND: Duration = Duration::from_secs(5);
 /// How often the clock is set by the database's.
 const FOLLOW_CLOCK: Duration = Duration::from_secs(60);
+/// How often a node looks for attacks that others found.
+const WATCH: Duration = Duration::from_secs(5);
 const PURGE: Duration = Duration::from_secs(600);
 /// How often a node looks whether the uses of keys are to be added up by day.
 const TEND_USAGE: Duration = Duration::from_secs(3600);
@@ -51,6 +53,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
     });
     repeat(inner, COUNT_SESSIONS, "count live sessions", |inner| async move { inner.sessions.sample().await });
     repeat(inner, WRITE_BEHIND, "write statistics of decisions", |inner| async move {
+        for probe in inner.permissions.take_bursts() {
+            inner.monitor.probed(probe);
+        }
         inner.permissions.write_behind().await
     });
     repeat(inner, WRITE_BEHIND, "write the uses of keys", |inner| async move {
@@ -60,6 +65,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
         let usage = &inner.config.usage;
         inner.metering.tend(inner.clock.now(), (usage.keep_hours, usage.keep_days)).await
     });
+    repeat(inner, WATCH, "watch over sign-ins", |inner| async move { inner.monitor.tick().await });
     repeat(inner, FOLLOW_CLOCK, "follow the database's clock", |inner| async move {
         follow_clock(&inner.store, &*inner.clock).await
     });
@@ -74,6 +80,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
             samples: now - KEEP_SAMPLES,
             tokens: now - KEEP_EXPIRED,
             proofs: now - KEEP_PROOFS,
+            events: now - inner.config.security.keep_events,
         };
         inner.revoked.forget_expired(before.tokens);
         while inner.store.purge(before).await? > 0 {}

@@ -13,6 +13,7 @@ use super::{
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
+    monitor::Monitor,
     revocation::read_revoked,
     throttle::Throttle,
     tokens::Tokens,
@@ -28,6 +29,7 @@ use crate::{
     metering::Metering,
     organization::OrganizationService,
     permission::PermissionService,
+    security::{BreachedFile, BreachedPasswords, SecurityEventSink},
     session::SessionService,
     store::{
         Guard, Intercepted, SharedStore, StoreError,
@@ -99,6 +101,13 @@ pub enum StartError {
     #[cfg(feature = "issuers")]
     #[error(transparent)]
     Issuers(#[from] crate::issuer::IssuerError),
+    /// The file of breached passwords cannot be used.
+    #[error("security.breached_passwords_file: {0}")]
+    BreachedPasswords(#[source] std::io::Error),
+    /// The webhook cannot be set up.
+    #[cfg(feature = "issuers")]
+    #[error("security.webhook_url: {0}")]
+    Webhook(#[from] crate::security::WebhookError),
     /// The first administrator could not be made.
     #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
@@ -126,11 +135,21 @@ pub struct Builder {
     store: Option<(SharedStore, Feed)>,
     directory: Option<Arc<dyn ResourceDirectory>>,
     signers: Vec<Arc<dyn Signer>>,
+    sinks: Vec<Arc<dyn SecurityEventSink>>,
+    breached: Option<Arc<dyn BreachedPasswords>>,
 }
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, clock: Arc::new(SystemClock::new()), store: None, directory: None, signers: Vec::new() }
+        Self {
+            config,
+            clock: Arc::new(SystemClock::new()),
+            store: None,
+            directory: None,
+            signers: Vec::new(),
+            sinks: Vec::new(),
+            breached: None,
+        }
     }
 
     /// Judges time by `clock`. Default: the system's, corrected by the database's.
@@ -165,6 +184,22 @@ impl Builder {
         self
     }
 
+    /// Tells `sink` of security events too; may be called for several. Default: the webhook of the settings, if there is
+    /// one.
+    #[must_use]
+    pub fn security_event_sink(mut self, sink: Arc<dyn SecurityEventSink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Asks `breached` about each password that was right at a sign-in. Default: the file of the settings, if there is
+    /// one.
+    #[must_use]
+    pub fn breached_passwords(mut self, breached: Arc<dyn BreachedPasswords>) -> Self {
+        self.breached = Some(breached);
+        self
+    }
+
     /// Starts the service: opens the store, brings its schema up to date, reads or makes the keys, and makes the
     /// first administrator where one is configured.
     ///
@@ -173,7 +208,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
-        let Self { config, clock, store, directory, signers } = self;
+        let Self { config, clock, store, directory, signers, mut sinks, breached } = self;
         config.validate()?;
         if config.profile == Profile::Development {
             tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
@@ -213,7 +248,7 @@ impl Builder {
             shared.clone(),
             &feed,
             Arc::clone(&clock),
-            config.session.clone(),
+            (config.session.clone(), config.security.holds_high_risk()),
             master.derive("refresh successors"),
         );
         sessions.know_generations().await?;
@@ -225,6 +260,14 @@ impl Builder {
             config.permissions.clone(),
             &master.derive("consistency tokens"),
         );
+        if config.security.probing_denials > 0 {
+            permissions.watch_denials(config.security.probing_denials, config.security.window);
+        }
+        let breached = breached_passwords(&config, breached)?;
+        #[cfg(feature = "issuers")]
+        sinks.extend(crate::security::webhook::Webhook::of(&config.security, config.profile)?);
+        let watching = (config.security.clone(), config.throttle.clone());
+        let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let metering = Metering::new(Arc::clone(&store), &feed);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
@@ -259,6 +302,7 @@ impl Builder {
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             limiter,
+            monitor,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
@@ -312,6 +356,17 @@ async fn open_store(config: &Config) -> Result<(SharedStore, Feed), StartError> 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 async fn open_store(_: &Config) -> Result<(SharedStore, Feed), StartError> {
     Err(StartError::NoStore)
+}
+
+fn breached_passwords(
+    config: &Config,
+    given: Option<Arc<dyn BreachedPasswords>>,
+) -> Result<Option<Arc<dyn BreachedPasswords>>, StartError> {
+    match (given, &config.security.breached_passwords_file) {
+        (Some(given), _) => Ok(Some(given)),
+        (None, Some(path)) => Ok(Some(Arc::new(BreachedFile::open(path).map_err(StartError::BreachedPasswords)?))),
+        (None, None) => Ok(None),
+    }
 }
 
 fn hash_pool(config: &Config) -> Result<HashPool, StartError> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AuthenticationService, TokenType, dpop::refused, tenant::not_a_member};
+use super::{About, AuthenticationService, Inner, TokenType, dpop::refused, tenant::not_a_member};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
@@ -12,10 +12,12 @@ use crate::{
     jwt::{AccessClaims, Audience, Confirmation, MintError, ProofRefusal, jkt},
     principal::Principal,
     secret::Secret,
+    security::{Signs, risk},
     session::{
         LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
+        device::Device,
     },
-    store::{Proof, SessionRecord, Transport, UserRecord, UserStatus},
+    store::{Proof, SessionRecord, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User, email::Email},
 };
@@ -118,18 +120,36 @@ impl AuthenticationService {
         // What is no e-mail is an unknown one, and is treated like any other.
         let email_key = Email::parse(&login.email)
             .map_or_else(|_| login.email.chars().take(254).collect(), |email| email.key().to_owned());
+        let Inner { throttle, monitor, .. } = &*self.0;
         let network = origin.ip.map(Network::of);
-        let (facts, attempt) = self.0.throttle.admit(&self.0.store, &email_key, network, || self.now()).await?;
-        let user = facts.user;
-        let checked = self.0.users.check_password(user.as_ref(), login.password.expose()).await?;
+        let device =
+            origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
+        let place = (network, device.clone());
+        let (facts, attempt) = throttle.admit(&self.0.store, &email_key, place, || self.now()).await?;
+        let SignInFacts { user, known_network, new_device, .. } = facts;
+        let mut watched = monitor.sign_in(&email_key, &login.password, origin.ip, known_network);
+        monitor.admit(&mut watched, throttle)?;
+        let checked = self.0.users.check_password(user.as_ref(), login.password.expose()).await;
+        let checked = checked.inspect_err(|_| monitor.came_to_nothing(&watched))?;
         let (user, rehashed) = match (user, checked) {
             (Some(user), PasswordCheck::Right { rehashed }) if user.status == UserStatus::Active => (user, rehashed),
             (user, _) => {
                 let act = self.failed_login(user.as_ref(), origin, "invalid_credentials");
-                self.0.store.count_failure(attempt.on_failure, act).await?;
+                let counted = self.0.store.count_failure(attempt.on_failure, act).await;
+                monitor.failed(&watched, user.map(|user| user.id), attempt.failures, throttle);
+                counted?;
                 return Err(Error::new(Code::InvalidCredentials, "check both and try again"));
             }
         };
+        let signs = Signs {
+            // Where somebody signs in for the first time everything is new.
+            new_network: network.is_some() && !known_network && user.last_login_at.is_some(),
+            new_device,
+            dormant: monitor.is_dormant(user.last_login_at),
+            breached: monitor.is_breached(&login.password).await,
+            ..Signs::default()
+        };
+        let signs = monitor.was_right(&watched, signs, attempt.failures);
         let tenant = match &login.organization {
             None => None,
             Some(organization) => {
@@ -151,6 +171,8 @@ impl AuthenticationService {
             verified_hash: user.password_hash.clone(),
             rehashed,
             network: network.map(|network| network.to_string()),
+            device,
+            risk: risk(signs),
             clear: attempt.clear,
             proof: login.proof,
         };
@@ -163,7 +185,11 @@ impl AuthenticationService {
             other => other.map_err(Error::from),
         };
         match opened {
-            Ok(opened) => self.signed_in(opened).await,
+            Ok(opened) => {
+                let about = About { user: Some(user.id), ip: origin.ip, ..About::default() };
+                monitor.signed_in(about, signs, user.last_login_at);
+                self.signed_in(opened).await
+            }
             Err(error) => {
                 if error.code() == Code::TooManySessions {
                     let act = self.failed_login(Some(&user), origin, "too_many_sessions");
@@ -216,15 +242,19 @@ impl AuthenticationService {
         let outcome = match &result {
             Ok(_) => "success",
             Err(RefreshError::Invalid) => "invalid",
-            Err(RefreshError::Reused) => "reused",
+            Err(RefreshError::Reused { .. }) => "reused",
             Err(RefreshError::Unproven | RefreshError::ProofUsed) => "unproven",
             Err(_) => "unavailable",
         };
         telemetry::count(telemetry::REFRESHES, "outcome", outcome);
+        if let Err(RefreshError::Reused { user, session }) = &result {
+            let about = About { user: Some(*user), ip: origin.ip, ..About::default() };
+            self.0.monitor.refresh_token_reused(about, *session);
+        }
         let Refreshed { session, user, refresh_token } = result?;
         // Whoever has to prove again who it is keeps a refresh token for afterwards: this one is used up.
         let live = Arc::new(LiveSession::new(session, user));
-        let live = match self.0.sessions.watch(live, origin).await? {
+        let live = match self.watch(live, origin).await? {
             Watched::Good(live) | Watched::StepUp(live) => live,
             Watched::Ended => return Err(RefreshError::Invalid.into()),
         };

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{AuthenticationService, Basis, Standing, Tries, Written};
+use super::{About, AuthenticationService, Basis, Standing, Tries, Written};
 use crate::{
     audit::{Origin, Outcome},
     error::{Code, Error, FieldError, Result},
     id::{MemberId, StoreId, UserId},
     organization::{self, RoleAssignment},
-    permission::{Decision, Model, Permission, judge_assignment},
+    permission::{Decision, Model, Permission, is_owner, judge_assignment},
     store::{Assignment, Joined, MemberKind, MemberPage, MemberRecord, NewMember},
     user::email::Email,
 };
@@ -71,6 +71,7 @@ impl AuthenticationService {
                 return Err(already_a_member());
             }
             let act = standing.act(action, origin).on(new.id);
+            let gained = (new.id, !new.roles.is_empty(), is_owner(&basis.model, &new.roles));
             let judged = judge_assignment(&basis.model, basis.author(), new.id, &[], &new.roles, &basis.owners);
             if let Err(refusal) = judged {
                 return Err(self.refused(act, &refusal).await?);
@@ -80,7 +81,10 @@ impl AuthenticationService {
                 continue;
             };
             return match joined {
-                Joined::New(record) => Ok(self.shown(&basis, record, revision)),
+                Joined::New(record) => {
+                    self.tell_of_roles(standing, gained, origin);
+                    Ok(self.shown(&basis, record, revision))
+                }
                 Joined::Already => Err(already_a_member()),
             };
         }
@@ -113,10 +117,21 @@ impl AuthenticationService {
             {
                 return Err(self.refused(act, &refusal).await?);
             }
+            let has_more = after.iter().any(|role| !before.contains(role));
+            let becomes_owner = is_owner(&basis.model, &after) && !is_owner(&basis.model, &before);
             let assigned = self.0.store.assign_roles(basis.at, member, after, act).await?;
             if let Some((record, revision)) = tries.settle(assigned).await? {
+                self.tell_of_roles(standing, (member, has_more, becomes_owner), origin);
                 return Ok(self.shown(&basis, record, revision));
             }
+        }
+    }
+
+    /// Tells the security monitor of a member that has more roles than before.
+    fn tell_of_roles(&self, by: &Standing, (member, has_more, is_owner): (MemberId, bool, bool), origin: &Origin) {
+        if has_more {
+            let about = About { user: by.principal.user_id(), organization: Some(by.organization.id), ip: origin.ip };
+            self.0.monitor.privilege_changed(about, ("member_id", member.to_string()), is_owner);
         }
     }
 

@@ -28,11 +28,14 @@ mod introspection;
 mod key_use;
 mod keys;
 mod login;
+mod measures;
 mod members;
+mod monitor;
 mod organizations;
 mod requirement;
 mod revocation;
 mod roles;
+mod security_events;
 mod signing_keys;
 mod tenancy;
 mod tenant;
@@ -54,8 +57,8 @@ pub use self::{
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, throttle::Throttle,
-    tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
+    throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -67,7 +70,9 @@ pub(crate) use self::{
     key_use::Bucket,
     login::FIRST_PARTY_CLIENT,
     members::{Candidate, WantedRole, no_member},
+    monitor::About,
     roles::{Put, no_role, require_seeing_impact},
+    security_events::EventWatch,
     signing_keys::NewSigningKey,
     tenancy::{Basis, Standing, Tries, Written},
     tenant::Whereabouts,
@@ -113,6 +118,7 @@ struct Inner {
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     limiter: Limiter,
+    monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
@@ -220,6 +226,7 @@ impl AuthenticationService {
         if let Err(error) = self.0.metering.close(self.now()).await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
+        self.0.monitor.flush().await;
         self.0.store.close().await;
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{AuthenticationService, Basis, Standing, Tries, Written};
+use super::{About, AuthenticationService, Basis, Standing, Tries, Written};
 use crate::{
     audit::Origin,
     error::{Code, Error, FieldError, Result},
     permission::{
         AttributeType, Condition, Impact, Model, ModelError, Pattern, Permission, Refusal, ResourceType, Role,
-        RoleDefinition, impact, judge_role,
+        RoleDefinition, impact, is_owner, judge_role,
     },
-    store::{Holder, NewRole, ResourceTypeRecord, RoleDeletion},
+    store::{Assignment, Holder, NewRole, ResourceTypeRecord, RoleDeletion},
 };
 
 const READ: Permission = crate::permission!("roles:read");
@@ -80,8 +80,17 @@ impl AuthenticationService {
             if let Err(refusal) = judged {
                 return Err(self.refused(act, &refusal).await?);
             }
+            let held = [Assignment { role: role.id, store: None }];
+            let is_enlarged = !holders.is_empty()
+                && before.is_some_and(|before| before.grants != role.grants || before.inherits != role.inherits);
+            let makes_owners = is_owner(&after, &held) && !is_owner(&basis.model, &held);
             let written = self.0.store.put_role(basis.at, record(role, &after)?, act).await?;
             if let Some((written, revision)) = tries.settle(written).await? {
+                if is_enlarged {
+                    let organization = Some(standing.organization.id);
+                    let about = About { user: standing.principal.user_id(), organization, ip: origin.ip };
+                    self.0.monitor.privilege_changed(about, ("role_id", role.id.to_string()), makes_owners);
+                }
                 let role = Role { revision: written.revision, ..role.clone() };
                 return Ok(self.written(basis.at, ((role, put), revision)));
             }

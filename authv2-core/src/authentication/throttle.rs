@@ -60,7 +60,18 @@ pub(super) struct Attempt {
     pub(super) on_failure: Vec<BucketRule>,
     /// What a completed sign-in clears.
     pub(super) clear: Vec<Bucket>,
+    /// How many attempts have failed before it in the window.
+    pub(super) failures: Failures,
     _slot: Slot,
+}
+
+/// The failed attempts of an account in a window.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Failures {
+    /// From the network of this attempt.
+    pub(super) of_pair: i64,
+    /// From networks that the account is not known at.
+    pub(super) of_account: i64,
 }
 
 /// Holds an attempt's places among those under way.
@@ -148,7 +159,7 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
-        network: Option<Network>,
+        (network, device): (Option<Network>, Option<String>),
         now: impl Fn() -> Timestamp,
     ) -> Result<(SignInFacts, Attempt)> {
         let names = Names::new(self, email_key, network);
@@ -162,6 +173,7 @@ impl Throttle {
                     .sign_in_facts(SignInQuery {
                         email_key: email_key.to_owned(),
                         network: network.map(|network| network.to_string()),
+                        device: device.clone(),
                         known_since: now() - self.config.known_network_ttl,
                         buckets: names.all.clone(),
                     })
@@ -181,8 +193,8 @@ impl Throttle {
                     }
                 }
                 if verdict == Verdict::Pass {
-                    let clear = names.cleared(&facts);
-                    return Ok((facts, Attempt { on_failure: rules, clear, _slot: slot }));
+                    let (clear, failures) = (names.cleared(&facts), self.failures(&names, &facts, now()));
+                    return Ok((facts, Attempt { on_failure: rules, clear, failures, _slot: slot }));
                 }
                 UnderWay::wait(slot, freed).await;
             }
@@ -242,7 +254,10 @@ impl Throttle {
                 let stored = store.attempts(&[rule.bucket]).await?;
                 match judge(&rule, stored.first(), ahead.first().copied().unwrap_or_default(), now()) {
                     Verdict::Refuse(wait) => return Err(refusal(&rule, wait)),
-                    Verdict::Pass => return Ok(Attempt { on_failure: vec![rule], clear: Vec::new(), _slot: slot }),
+                    Verdict::Pass => {
+                        let (clear, failures) = (Vec::new(), Failures::default());
+                        return Ok(Attempt { on_failure: vec![rule], clear, failures, _slot: slot });
+                    }
                     Verdict::Queue => UnderWay::wait(slot, freed).await,
                 }
             }
@@ -263,11 +278,7 @@ impl Throttle {
             first_wait: Duration::ZERO,
             ..self.rule(names.account, self.config.account_limit)
         };
-        let failures = facts
-            .attempts
-            .iter()
-            .find(|stored| stored.bucket == names.account && now < stored.window_start + account.window)
-            .map_or(0, |stored| stored.count);
+        let failures = self.failures_on(names.account, facts, now);
         // Those under way may all fail: strangers that come together are slowed down like those that come in a row.
         if failures.saturating_add(ahead) >= account.limit {
             rules.push(pace(names.pace_each, PACE_EACH));
@@ -275,6 +286,26 @@ impl Throttle {
         }
         rules.push(BucketRule { limit: i64::MAX, ..account });
         rules
+    }
+
+    /// The rule under which a network waits, whatever account it tries; for how long is given.
+    pub(super) fn blocking(&self, network: Option<Network>, wait: Duration) -> BucketRule {
+        let network = network.map(|network| network.to_string()).unwrap_or_default();
+        let bucket = self.name("network", &[&network]);
+        BucketRule { limit: 1, first_wait: wait, longest_wait: wait, ..self.rule(bucket, 1) }
+    }
+
+    fn failures(&self, names: &Names, facts: &SignInFacts, now: Timestamp) -> Failures {
+        let pair = if facts.known_network { Some(names.known_pair) } else { names.pairs.first().copied() };
+        Failures {
+            of_pair: pair.map_or(0, |pair| self.failures_on(pair, facts, now)),
+            of_account: self.failures_on(names.account, facts, now),
+        }
+    }
+
+    fn failures_on(&self, bucket: Bucket, facts: &SignInFacts, now: Timestamp) -> i64 {
+        let stored = facts.attempts.iter().find(|stored| stored.bucket == bucket);
+        stored.filter(|stored| now < stored.window_start + self.config.window).map_or(0, |stored| stored.count)
     }
 
     fn rule(&self, bucket: Bucket, limit: u32) -> BucketRule {

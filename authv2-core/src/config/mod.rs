@@ -33,6 +33,7 @@ mod reader;
 mod redis;
 mod registration;
 mod schema;
+mod security;
 mod session;
 mod setting;
 mod store;
@@ -71,6 +72,7 @@ pub use self::{
     redis::{RedisConfig, RedisMode},
     registration::RegistrationConfig,
     schema::schema,
+    security::{Reaction, SecurityConfig},
     session::{OnChange, SessionConfig},
     store::StoreConfig,
     throttle::ThrottleConfig,
@@ -141,6 +143,8 @@ pub struct Config {
     pub throttle: ThrottleConfig,
     /// Rate limits.
     pub limits: LimitConfig,
+    /// The security monitor.
+    pub security: SecurityConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
     /// Following what other nodes change.
@@ -179,6 +183,7 @@ impl Default for Config {
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
             limits: LimitConfig::default(),
+            security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
@@ -255,6 +260,7 @@ impl Config {
         self.session.check(&mut problems);
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
+        self.security.check(self.profile, &mut problems);
         self.registration.check(&mut problems);
         self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
@@ -296,6 +302,7 @@ impl Config {
         self.password.walk(visitor);
         self.throttle.walk(visitor);
         self.limits.walk(visitor);
+        self.security.walk(visitor);
         self.registration.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);

@@ -1,11 +1,11 @@
-//! One GET: bounded in time and size, over TLS, following nothing.
+//! One request: bounded in time and size, over TLS, following nothing.
 
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -27,7 +27,7 @@ const HEAD_MAX: usize = 16 * 1024;
 
 /// An answer could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("it does not answer in time")]
     TimedOut,
     #[error("it cannot be reached: {0}")]
@@ -84,8 +84,8 @@ pub(super) enum Answer {
     },
 }
 
-/// Asks one issuer.
-pub(super) struct Fetcher {
+/// Asks one issuer, or tells one webhook.
+pub(crate) struct Fetcher {
     tls: Option<TlsConnector>,
     timeout: Duration,
 }
@@ -93,7 +93,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// Trusts the certificates of `ca_file` or else the system's. Where plain http on loopback is allowed a system
     /// without any will do.
-    pub(super) fn new(ca_file: Option<&Path>, timeout: Duration, allows_loopback: bool) -> Result<Self, IssuerProblem> {
+    pub(crate) fn new(ca_file: Option<&Path>, timeout: Duration, allows_loopback: bool) -> Result<Self, IssuerProblem> {
         let roots = match ca_file {
             Some(file) => roots_of_file(file).map_err(IssuerProblem::CaFile)?,
             None => system_roots(),
@@ -112,20 +112,40 @@ impl Fetcher {
 
     /// The document at a place, if it is another one than that with these validators.
     pub(super) async fn fetch(&self, from: &Location, known: Option<&Validators>) -> Result<Answer, FetchError> {
-        timeout(self.timeout, self.ask(from, known)).await.map_err(|_| FetchError::TimedOut)?
+        let asked = self.ask(from, conditional(from, known), read);
+        timeout(self.timeout, asked).await.map_err(|_| FetchError::TimedOut)?
     }
 
-    async fn ask(&self, from: &Location, known: Option<&Validators>) -> Result<Answer, FetchError> {
-        let stream = self.connect(from).await.map_err(FetchError::Unreachable)?;
-        if !from.is_tls() {
-            return exchange(stream, from, known).await;
+    /// Posts a document; the status of the answer, whose body is left unread.
+    pub(crate) async fn post(&self, to: &Location, headers: HeaderMap, body: Bytes) -> Result<StatusCode, FetchError> {
+        let length = body.len();
+        let mut request = request(to, Full::new(body));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().extend(headers);
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let asked = self.ask(to, request, async |response: Response<Incoming>| Ok(response.status()));
+        timeout(self.timeout, asked).await.map_err(|_| FetchError::TimedOut)?
+    }
+
+    async fn ask<B, T>(
+        &self,
+        place: &Location,
+        request: Request<B>,
+        read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, FetchError>,
+    ) -> Result<T, FetchError>
+    where
+        B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+    {
+        let stream = self.connect(place).await.map_err(FetchError::Unreachable)?;
+        if !place.is_tls() {
+            return exchange(stream, request, read).await;
         }
         let no_tls = || io::Error::other("there is no certificate to trust");
-        let name = ServerName::try_from(from.host().to_owned())
+        let name = ServerName::try_from(place.host().to_owned())
             .map_err(|_| FetchError::Unreachable(io::Error::other("no name that a certificate could have")))?;
         let tls = self.tls.as_ref().ok_or_else(|| FetchError::Unreachable(no_tls()))?;
         let stream = tls.connect(name, stream).await.map_err(FetchError::Unreachable)?;
-        exchange(stream, from, known).await
+        exchange(stream, request, read).await
     }
 
     /// Connects to the first address that answers; none of several may use up the time of all.
@@ -144,27 +164,21 @@ impl Fetcher {
     }
 }
 
-async fn exchange<S>(stream: S, from: &Location, known: Option<&Validators>) -> Result<Answer, FetchError>
+async fn exchange<S, B, T>(
+    stream: S,
+    request: Request<B>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, FetchError>,
+) -> Result<T, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
 {
     let mut protocol = http1::Builder::new();
     protocol.max_buf_size(HEAD_MAX);
     let (mut sender, connection) = protocol.handshake(TokioIo::new(stream)).await?;
-    let request = request(from, known);
     let answer = async move {
         let response = sender.send_request(request).await?;
-        let (head, body) = response.into_parts();
-        match head.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_MODIFIED => return Ok(Answer::Unchanged { headers: head.headers }),
-            status if status.is_redirection() => return Err(FetchError::Redirected),
-            status => return Err(FetchError::Status(status.as_u16())),
-        }
-        let body = Limited::new(body, BODY_MAX).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::BrokeOff }
-        })?;
-        Ok(Answer::New { headers: head.headers, body: body.to_bytes() })
+        read(response).await
     };
     // The connection is driven for as long as the answer is awaited, and dropped with it.
     let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
@@ -175,8 +189,23 @@ where
     }
 }
 
-fn request(from: &Location, known: Option<&Validators>) -> Request<Empty<Bytes>> {
-    let mut request = Request::new(Empty::new());
+async fn read(response: Response<Incoming>) -> Result<Answer, FetchError> {
+    let (head, body) = response.into_parts();
+    match head.status {
+        StatusCode::OK => {}
+        StatusCode::NOT_MODIFIED => return Ok(Answer::Unchanged { headers: head.headers }),
+        status if status.is_redirection() => return Err(FetchError::Redirected),
+        status => return Err(FetchError::Status(status.as_u16())),
+    }
+    let body = Limited::new(body, BODY_MAX)
+        .collect()
+        .await
+        .map_err(|error| if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::BrokeOff })?;
+    Ok(Answer::New { headers: head.headers, body: body.to_bytes() })
+}
+
+fn request<B>(from: &Location, body: B) -> Request<B> {
+    let mut request = Request::new(body);
     if let Ok(uri) = from.path_and_query().parse() {
         *request.uri_mut() = uri;
     }
@@ -184,9 +213,15 @@ fn request(from: &Location, known: Option<&Validators>) -> Request<Empty<Bytes>>
     if let Ok(host) = from.authority().parse() {
         headers.insert(header::HOST, host);
     }
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("authv2/", env!("CARGO_PKG_VERSION"))));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    request
+}
+
+fn conditional(from: &Location, known: Option<&Validators>) -> Request<Empty<Bytes>> {
+    let mut request = request(from, Empty::new());
+    let headers = request.headers_mut();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
     if let Some(Validators { etag, last_modified }) = known {
         let conditions = [(header::IF_NONE_MATCH, etag), (header::IF_MODIFIED_SINCE, last_modified)];
         for (name, value) in conditions.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))) {

@@ -32,6 +32,7 @@ use self::{
 };
 use tokio::time::Instant;
 
+pub(crate) use self::fetch::Fetcher;
 pub use self::{
     judge::Vouched,
     keys::{IssuerHealth, KeyState},

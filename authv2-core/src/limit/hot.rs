@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a lease lasts.
 const LEASE: Duration = Duration::from_millis(500);
-/// Over what time it is counted how often a key is asked for, and how often makes it hot.
+/// Over what time it is counted how often a key is asked for, and how often makes it hot. A lease is for half of it.
 const WINDOW: Duration = Duration::from_secs(1);
 const HOT: u32 = 10;
 /// How long a refusal is repeated without asking, at most.
@@ -69,9 +69,12 @@ struct Known {
     full_at: Timestamp,
     /// Until when there is no lease.
     strict_until: Timestamp,
-    /// How often Redis was asked since when.
-    asked: u32,
+    /// Until when somebody is drawing a lease.
+    drawing_until: Timestamp,
+    /// How often the key was asked for since when, and in the window before.
+    seen: u32,
     since: Timestamp,
+    seen_before: u32,
 }
 
 /// A refusal by Redis.
@@ -87,14 +90,33 @@ struct Refused {
 
 impl Known {
     fn new(now: Timestamp) -> Self {
-        Self { refused: None, left: 0, until: now, remaining: 0, full_at: now, strict_until: now, asked: 0, since: now }
+        Self {
+            refused: None,
+            left: 0,
+            until: now,
+            remaining: 0,
+            full_at: now,
+            strict_until: now,
+            drawing_until: now,
+            seen: 0,
+            since: now,
+            seen_before: 0,
+        }
+    }
+
+    fn see(&mut self, now: Timestamp) {
+        if now.since(self.since) >= WINDOW || now < self.since {
+            let is_next = now.since(self.since) < 2 * WINDOW;
+            (self.seen_before, self.seen, self.since) = (if is_next { self.seen } else { 0 }, 0, now);
+        }
+        self.seen = self.seen.saturating_add(1);
     }
 
     fn is_of_use(&self, now: Timestamp) -> bool {
         self.refused.is_some_and(|refused| now < refused.repeated_until)
             || now < self.until
             || now < self.strict_until
-            || now.since(self.since) < WINDOW
+            || now.since(self.since) < 2 * WINDOW
     }
 
     fn verdict(&self, policy: Policy, retry_after: Option<Duration>, now: Timestamp) -> Verdict {
@@ -118,6 +140,7 @@ impl Hot {
     fn take(&self, key: KeyHash, policy: Policy, cost: u32, now: Timestamp) -> Option<Verdict> {
         let mut shard = self.shard(key);
         let known = shard.get_mut(&key)?;
+        known.see(now);
         if let Some(refused) = known.refused
             && now < refused.repeated_until
             && cost >= refused.cost
@@ -150,11 +173,13 @@ impl Hot {
             Entry::Vacant(place) if has_room => place.insert(Known::new(now)),
             Entry::Vacant(_) => return 0,
         };
-        if now.since(known.since) >= WINDOW || now < known.since {
-            (known.asked, known.since) = (0, now);
+        // One draws for all who ask at the same time; the others take for themselves.
+        let often = known.seen.max(known.seen_before);
+        if !self.leases || often < HOT || now < known.strict_until || now < known.drawing_until {
+            return 0;
         }
-        known.asked = known.asked.saturating_add(1);
-        if self.leases && known.asked >= HOT && now >= known.strict_until { rate.burst() / PART } else { 0 }
+        known.drawing_until = now + WINDOW;
+        (rate.burst() / PART).min(often / 2)
     }
 
     /// Keeps what Redis answered to a question that was asked at `began`.
@@ -166,6 +191,9 @@ impl Hot {
         let known = shard.get_mut(&asked.key).unwrap_or(&mut scratch);
         known.remaining = decision.remaining;
         known.full_at = began + decision.reset_after;
+        if lease > 0 {
+            known.drawing_until = began;
+        }
         match answer.granted {
             Granted::WithLease if passed => {
                 known.left = if began < known.until { known.left.saturating_add(lease) } else { lease };

@@ -372,15 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn a_million_keys_take_little_and_are_forgotten_when_idle() {
+    fn many_keys_take_little_and_are_forgotten_when_idle() {
+        const KEYS: u32 = 300_000;
         let (local, rate) = (Local::new(1 << 30), rate(10, 10));
-        for key in 0..1_000_000_u32 {
+        for key in 0..KEYS {
             assert!(local.take(Request { key: local.hash(&key), rate: &rate, cost: 10 }, NOW).allowed);
         }
-        let refused = (0..1_000_000_u32)
-            .filter(|key| !local.take(Request { key: local.hash(key), rate: &rate, cost: 1 }, NOW).allowed);
-        assert_eq!(refused.count(), 1_000_000, "all of them are remembered");
-        assert!(local.bytes() <= 64 * 1_000_000, "{} bytes", local.bytes());
+        let refused =
+            (0..KEYS).filter(|key| !local.take(Request { key: local.hash(key), rate: &rate, cost: 1 }, NOW).allowed);
+        assert_eq!(refused.count(), KEYS as usize, "all of them are remembered");
+        assert!(local.bytes() <= 64 * KEYS as usize, "{} bytes", local.bytes());
         local.sweep(NOW + Duration::from_secs(11));
         assert!(local.bytes() <= 1 << 20, "{} bytes", local.bytes());
     }
@@ -390,10 +391,10 @@ mod tests {
         let bound = 256 * 1024;
         let (local, rate) = (Local::new(bound), rate(1, 60));
         assert!(take(&local, "victim", &rate, NOW));
-        let through = (0..200_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
+        let through = (0..50_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
         assert!(local.bytes() <= bound + SHARDS * size_of::<Shard>() + SHARDS * (FEWEST + REACH) * size_of::<Slot>());
         assert!(!take(&local, "victim", &rate, NOW));
-        let again = (0..200_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
+        let again = (0..50_000).filter(|key| take(&local, &format!("flood {key}"), &rate, NOW)).count();
         assert!(through > 1_000 && again == 0, "{through} then {again}");
         assert!(take(&local, "newcomer", &rate, NOW + Duration::from_secs(61)), "it ends by itself");
     }
@@ -413,7 +414,7 @@ mod tests {
         /// However few places there are, no key passes more often than by itself.
         #[test]
         fn is_never_more_generous_than_the_limit(
-            steps in proptest::collection::vec((0_u16..600, 0_u64..400, 1_u32..4), 1..1500),
+            steps in proptest::collection::vec((0_u16..600, 0_u64..400, 1_u32..4), 1..600),
         ) {
             let local = Local::new(0);
             let rates = [rate(5, 1), rate(3, 60), rate(1, 7)];

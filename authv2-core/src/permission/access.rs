@@ -184,7 +184,12 @@ impl Access {
             (Outcome::Allowed, Holder::Member(member)) if member.is_use_due(now) => {
                 self.tally.note_use(self.organization.id(), member.id, now);
             }
-            (Outcome::Denied, _) => self.tally.sample(now, || self.denial(judged, question, subject, now)),
+            (Outcome::Denied, holder) => {
+                if let Holder::Member(member) = holder {
+                    self.tally.note_denial(self.organization.id(), member.id, now);
+                }
+                self.tally.sample(now, || self.denial(judged, question, subject, now));
+            }
             (Outcome::Allowed | Outcome::StepUp, _) => {}
         }
     }

@@ -21,7 +21,6 @@ mod snapshot;
 mod sum;
 mod tally;
 
-pub(crate) use self::scope::Scope;
 pub use self::{
     access::{Access, WhatIf},
     analytics::{Analytics, Denied, StaleMember, UnusedGrant},
@@ -38,3 +37,4 @@ pub use self::{
     service::{CatchUpError, PermissionService},
     snapshot::{Rights, Snapshot},
 };
+pub(crate) use self::{scope::Scope, tally::Probe};

@@ -10,7 +10,7 @@ use super::{
     named_roles::NamedRoles,
     revision::Tokens,
     snapshot::Snapshot,
-    tally::Tally,
+    tally::{Probe, Tally},
 };
 use crate::{
     changes::Feed,
@@ -202,6 +202,16 @@ impl PermissionService {
             telemetry::add(name, "outcome", "hit", visits.saturating_sub(read));
         }
         tally.take(clock.now()).write(&**store).await
+    }
+
+    /// From now on, `limit` denials of one member within `window` are a burst.
+    pub(crate) fn watch_denials(&self, limit: u32, window: Duration) {
+        self.0.tally.watch_denials(limit, window);
+    }
+
+    /// The bursts of denials on this node since the last time.
+    pub(crate) fn take_bursts(&self) -> Vec<Probe> {
+        self.0.tally.take_bursts()
     }
 
     pub(super) fn store(&self) -> &SharedStore {

@@ -450,6 +450,11 @@ impl Principal {
         Subject { id: self.id(), email, properties: None, method, session: facts, ip: self.ip }
     }
 
+    /// Until when its credential is good, if nothing ends it before.
+    pub(crate) fn valid_until(&self) -> Timestamp {
+        self.known.validity.until
+    }
+
     /// The present moment, by the clock of the service that authenticated it.
     pub(crate) fn now(&self) -> Timestamp {
         self.known.clock.now()

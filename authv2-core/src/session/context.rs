@@ -66,7 +66,7 @@ fn beginning(user_agent: &str) -> &str {
     user_agent.get(..user_agent.floor_char_boundary(USER_AGENT_MAX)).unwrap_or_default()
 }
 
-fn network_of(ip: IpAddr) -> Option<IpNet> {
+pub(crate) fn network_of(ip: IpAddr) -> Option<IpNet> {
     let network: IpNet = match ip.to_canonical() {
         IpAddr::V4(ip) => Ipv4Net::new(ip, 24).ok()?.into(),
         IpAddr::V6(ip) => Ipv6Net::new(ip, 48).ok()?.into(),

@@ -25,6 +25,14 @@ pub struct Device {
     pub kind: DeviceKind,
 }
 
+impl Device {
+    /// As devices are compared from one sign-in to the next.
+    pub(crate) fn name(&self) -> String {
+        let (os, browser) = (self.os.unwrap_or("unknown"), self.browser.unwrap_or("unknown"));
+        format!("{os}/{browser}/{}", self.kind.as_str())
+    }
+}
+
 fn or_unknown<S: Serializer>(name: &Option<&'static str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(name.unwrap_or("unknown"))
 }

@@ -10,6 +10,7 @@ use super::{SessionService, service::Inner};
 use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error},
+    id::{SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_bytes, token_from},
     store::{Proof, Rotated, Rotation, SessionRecord, StoreError, UserRecord},
 };
@@ -40,7 +41,12 @@ pub enum RefreshError {
     Invalid,
     /// It was used before; its session has been ended.
     #[error("the refresh token was used before")]
-    Reused,
+    Reused {
+        /// Whose session it was.
+        user: UserId,
+        /// The session.
+        session: SessionId,
+    },
     /// Its session is bound to a key, and no proof of any came with it.
     #[error("there is no proof of the session's key")]
     Unproven,
@@ -59,7 +65,7 @@ impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Invalid => Self::new(Code::InvalidRefreshToken, "sign in again"),
-            RefreshError::Reused => {
+            RefreshError::Reused { .. } => {
                 Self::new(Code::RefreshTokenReused, "its session has been ended, to be safe; sign in again")
             }
             RefreshError::Unproven => Self::new(Code::InvalidDpopProof, "the session is bound to a key: prove it"),
@@ -98,7 +104,7 @@ impl SessionService {
                 Ok(Refreshed { session, user, refresh_token: self.successor(token, &salt) })
             }
             Rotated::Invalid => Err(RefreshError::Invalid),
-            Rotated::Reused(_) => Err(RefreshError::Reused),
+            Rotated::Reused(session) => Err(RefreshError::Reused { user: session.user_id, session: session.id }),
             Rotated::Unproven if proof.is_none() => Err(RefreshError::Unproven),
             Rotated::Unproven => Err(RefreshError::Invalid),
             Rotated::ProofUsed => Err(RefreshError::ProofUsed),

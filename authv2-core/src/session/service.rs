@@ -45,6 +45,10 @@ pub struct SignIn {
     pub rehashed: Option<Redacted>,
     /// The network signed in from.
     pub network: Option<String>,
+    /// What it is signed in on, as devices are compared.
+    pub device: Option<String>,
+    /// How risky the sign-in looks.
+    pub risk: Risk,
     /// The counters that a completed sign-in clears.
     pub clear: Vec<Bucket>,
     /// The proof of the key that the session is bound to from its beginning; for the bearer transport alone.
@@ -113,6 +117,8 @@ pub(super) struct Inner {
     pub(super) shared: SharedCache,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: SessionConfig,
+    /// Whether sessions of high risk do nothing but end.
+    pub(super) holds_high_risk: bool,
     /// Derives the successors of refresh tokens.
     pub(super) refresh_key: Zeroizing<[u8; 32]>,
     pub(super) feed: Feed,
@@ -133,7 +139,7 @@ impl SessionService {
         shared: SharedCache,
         feed: &Feed,
         clock: Arc<dyn Clock>,
-        config: SessionConfig,
+        (config, holds_high_risk): (SessionConfig, bool),
         refresh_key: Zeroizing<[u8; 32]>,
     ) -> Self {
         let at_hand = Arc::new(Sessions::new(config.cache_bytes));
@@ -143,6 +149,7 @@ impl SessionService {
             shared,
             clock,
             config,
+            holds_high_risk,
             refresh_key,
             feed: feed.clone(),
             at_hand,
@@ -183,7 +190,7 @@ impl SessionService {
             acr: sign_in.acr.to_owned(),
             organization: sign_in.tenant.map(|tenant| tenant.organization),
             store: sign_in.tenant.and_then(|tenant| tenant.store),
-            risk: Risk::Low,
+            risk: sign_in.risk,
             revoked_at: None,
             generation: 0,
             device: Device::of(origin.user_agent.as_deref().unwrap_or_default()).kind,
@@ -197,6 +204,7 @@ impl SessionService {
             max_per_user: config.max_per_user,
             over_limit: config.over_limit,
             network: sign_in.network,
+            device: sign_in.device,
             verified_hash: sign_in.verified_hash,
             rehashed: sign_in.rehashed,
             clear: sign_in.clear,

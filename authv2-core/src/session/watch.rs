@@ -6,7 +6,7 @@ use super::{LiveSession, SessionError, SessionService, service::Inner};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     config::{OnChange, SessionConfig},
-    store::{ContextChange, SessionRecord},
+    store::{ContextChange, Risk, SessionRecord},
 };
 
 /// What may be done with a session, after a look at where it is used from.
@@ -27,35 +27,50 @@ impl SessionService {
     pub(crate) fn is_as_opened(&self, live: &LiveSession, ip: Option<IpAddr>, user_agent: Option<&str>) -> bool {
         let (session, config) = (live.session(), &self.0.config);
         let change = live.opened().changed_by(session, ip, user_agent);
-        change.and_then(|change| config.worth_noting(change, session)).is_none() && !config.wants_step_up(session)
+        change.and_then(|change| config.worth_noting(change, session)).is_none() && !self.is_held(session)
     }
 
     /// Compares a request with the opening of its live session, and does what the settings say of a difference: at
-    /// most one write for each session and kind of change, however many requests come with it.
+    /// most one write for each session and kind of change, however many requests come with it. With the outcome comes
+    /// what was found now and not before, on whatever node.
     ///
     /// # Errors
     /// The store's: what was to be noted is noted with the next request.
-    pub(crate) async fn watch(&self, live: Arc<LiveSession>, origin: &Origin) -> Result<Watched, SessionError> {
+    pub(crate) async fn watch(
+        &self,
+        live: Arc<LiveSession>,
+        origin: &Origin,
+    ) -> Result<(Watched, Option<ContextChange>), SessionError> {
         let Inner { store, clock, config, .. } = &*self.0;
         let session = live.session();
         let change = live
             .opened()
             .changed_by(session, origin.ip, origin.user_agent.as_deref())
             .and_then(|change| config.worth_noting(change, session));
-        let Some(change) = change else { return Ok(config.judge(live)) };
+        let Some(change) = change else { return Ok((self.judge(live), None)) };
         let (id, user) = (session.id, session.user_id);
         let act = Act::new("session.context_changed", Actor::User(user), clock.now(), origin).on(id);
         if config.revokes(change) {
-            store.revoke_session(user, id, act.ended(Outcome::Denied, name(change))).await?;
-            return Ok(Watched::Ended);
+            let was_live = store.revoke_session(user, id, act.ended(Outcome::Denied, name(change))).await?;
+            return Ok((Watched::Ended, was_live.then_some(change)));
         }
         let act = Act { reason: Some(name(change).into()), ..act };
-        let noted = match store.note_context(user, id, change, act).await? {
-            Some(noted) => Some(Arc::new(LiveSession::new(noted, live.user().clone()))),
+        let (noted, found) = match store.note_context(user, id, change, act).await? {
+            Some(noted) => (Some(Arc::new(LiveSession::new(noted, live.user().clone()))), Some(change)),
             // A request beside this one was first, on whatever node, or the session has ended meanwhile.
-            None => self.stored(id).await?,
+            None => (self.stored(id).await?, None),
         };
-        Ok(noted.map_or(Watched::Ended, |live| config.judge(live)))
+        Ok((noted.map_or(Watched::Ended, |live| self.judge(live)), found))
+    }
+
+    fn judge(&self, live: Arc<LiveSession>) -> Watched {
+        if self.is_held(live.session()) { Watched::StepUp(live) } else { Watched::Good(live) }
+    }
+
+    /// Whether a session does nothing but end, until its user has proved again who it is.
+    pub(crate) fn is_held(&self, session: &SessionRecord) -> bool {
+        let Inner { config, holds_high_risk, .. } = &*self.0;
+        config.wants_step_up(session) || (*holds_high_risk && session.risk == Risk::High)
     }
 }
 
@@ -72,10 +87,6 @@ impl SessionConfig {
     fn revokes(&self, change: ContextChange) -> bool {
         (change.network && self.on_network_change == OnChange::Revoke)
             || (change.device && self.on_device_change == OnChange::Revoke)
-    }
-
-    fn judge(&self, live: Arc<LiveSession>) -> Watched {
-        if self.wants_step_up(live.session()) { Watched::StepUp(live) } else { Watched::Good(live) }
     }
 
     fn wants_step_up(&self, session: &SessionRecord) -> bool {

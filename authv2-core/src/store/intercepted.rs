@@ -150,6 +150,15 @@ pass_on! {
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;
         count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
     }
+    SecurityStore {
+        add_security_events(events: Vec<SecurityEvent>) -> ();
+        security_events(query: EventQuery) -> Vec<StoredEvent>;
+        security_events_after(seq: i64, limit: u32) -> Vec<StoredEvent>;
+        security_event_number(event: EventId) -> Option<i64>;
+        last_security_event() -> i64;
+        note_key_network(key: KeyId, network: String, at: Timestamp) -> KeyNetwork;
+        raise_risk(user: UserId, session: SessionId, act: Act) -> bool;
+    }
     DeploymentStore {
         keep_value(name: &'static str, value: String) -> String;
         signing_keys() -> Vec<SigningKeyRecord>;

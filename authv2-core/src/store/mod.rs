@@ -33,7 +33,7 @@ use crate::{
     calendar::Span,
     changes::Change,
     clock::Timestamp,
-    id::{KeyId, MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
+    id::{EventId, KeyId, MemberId, NodeId, OrgId, RoleId, SessionId, TokenId, UserId},
     secret::SecretHash,
     tenant::Tenant,
 };
@@ -390,6 +390,32 @@ pub trait ThrottleStore: Send + Sync {
     async fn count_failure(&self, buckets: Vec<BucketRule>, act: Act) -> Result<(), StoreError>;
 }
 
+/// What the security monitor writes and asks.
+#[async_trait]
+pub trait SecurityStore: Send + Sync {
+    /// Writes events, each once, however often it is asked to.
+    async fn add_security_events(&self, events: Vec<SecurityEvent>) -> Result<(), StoreError>;
+
+    /// Events, newest first.
+    async fn security_events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The events after a number, in the order of their numbers, at most `limit`.
+    async fn security_events_after(&self, seq: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The number of an event that is stored.
+    async fn security_event_number(&self, event: EventId) -> Result<Option<i64>, StoreError>;
+
+    /// The greatest number of an event; zero where there is none.
+    async fn last_security_event(&self) -> Result<i64, StoreError>;
+
+    /// Notes that an API key is used from a network. Of those who note the same at once, one finds it new.
+    async fn note_key_network(&self, key: KeyId, network: String, at: Timestamp) -> Result<KeyNetwork, StoreError>;
+
+    /// Raises the risk of a live session of `user` to high. `false`, and nothing written, where it is so already or
+    /// there is no such session.
+    async fn raise_risk(&self, user: UserId, session: SessionId, act: Act) -> Result<bool, StoreError>;
+}
+
 /// What all nodes of one deployment share: signing keys, named values, leases.
 #[async_trait]
 pub trait DeploymentStore: Send + Sync {
@@ -479,6 +505,7 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + SecurityStore
     + DeploymentStore
     + ChangeStore
     + Upkeep
@@ -502,6 +529,7 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + SecurityStore
         + DeploymentStore
         + ChangeStore
         + Upkeep

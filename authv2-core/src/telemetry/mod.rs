@@ -64,6 +64,26 @@ pub const ISSUER_KEYS_AGE: &str = "authv2_issuer_keys_age_seconds";
 /// Tokens of issuers elsewhere that were refused, by `issuer` and `reason`.
 pub const ISSUER_REFUSALS: &str = "authv2_issuer_token_refusals_total";
 
+/// Security events, by `kind` and `severity`.
+pub const SECURITY_EVENTS: &str = "authv2_security_events_total";
+/// Security events that were not written or not delivered, by `from`: `store`, `sink`.
+pub const SECURITY_EVENTS_DROPPED: &str = "authv2_security_events_dropped_total";
+/// Sign-ins of strangers that were told to come back because the deployment is under attack, before their password was
+/// looked at, by `outcome`: `refused`.
+pub const STRANGERS_SLOWED: &str = "authv2_sign_ins_slowed_total";
+/// Whether the deployment counts as attacked by sign-ins, as this node sees it: 0 or 1.
+pub const SIGN_IN_PRESSURE: &str = "authv2_sign_in_pressure";
+
+/// Counts one security event.
+pub(crate) fn count_security_event(kind: &'static str, severity: &'static str) {
+    metrics::counter!(SECURITY_EVENTS, "kind" => kind, "severity" => severity).increment(1);
+}
+
+/// Exports whether an attack on sign-ins is on.
+pub(crate) fn sign_in_pressure(is_on: bool) {
+    metrics::gauge!(SIGN_IN_PRESSURE).set(if is_on { 1.0 } else { 0.0 });
+}
+
 /// Counts one event under a name of this room.
 pub(crate) fn count(name: &'static str, label: &'static str, value: &'static str) {
     metrics::counter!(name, label => value).increment(1);

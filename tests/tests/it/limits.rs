@@ -123,10 +123,8 @@ async fn leases_never_let_through_too_many_and_lose_little() {
     // What a node may lose is a lease, a sixteenth of the burst.
     assert!(passed <= 6_400 && passed >= 6_400 - 3 * 400, "{passed}");
     assert!(asked < 3_000, "{asked} questions for {passed} requests");
-    // The last ones are counted one by one, wherever they come.
-    for node in nodes.iter().cycle().take(600) {
-        assert!(node.take(&[Take::one(limit, Subject::Everybody)]).await.allowed || passed + 3 * 400 >= 6_400);
-    }
+    let more = storm(&nodes, 64, 100, |_| vec![Take::one(limit, Subject::Everybody)]).await;
+    assert!(passed + more <= 6_400, "{passed} and {more}");
 }
 
 /// How many scripts the server has run.
@@ -229,9 +227,9 @@ async fn there_is_a_limit_while_redis_is_dead_and_one_burst_more_when_it_comes_b
     for node in &nodes {
         node.is_cut_off().await;
     }
-    // A node knows what was used as of the last answer that it had: more than its share of the limit.
+    // A quarter of what is left, as far as each of them knows.
     let passed = storm(&nodes, 64, 30, take).await;
-    assert_eq!(passed, 0, "what was used before is not forgotten");
+    assert!((180..240).contains(&passed), "{passed}");
     let passed = storm(&nodes, 64, 30, |_| vec![Take::one(fresh, Subject::Everybody)]).await;
     assert_eq!(passed, 3 * 100, "a quarter on each node, and no more");
     let refused = nodes[0].limiter.take(&[Take::one(fresh, Subject::Everybody)], Outage::Refuse).await.unwrap_err();

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attack;
 mod browser;
 mod chaos;
 mod cli;

@@ -60,6 +60,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         max_per_user: LIMIT,
         over_limit,
         network: None,
+        device: None,
         verified_hash: None,
         rehashed: None,
         clear: Vec::new(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 75] = [
+const GOOD: [(&str, &str, &str); 96] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -75,6 +75,27 @@ const GOOD: [(&str, &str, &str); 75] = [
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
     ("permissions.stale_after_days", "30", "30"),
+    ("security.window", "60", "60"),
+    ("security.stuffing_accounts", "50", "50"),
+    ("security.network_accounts", "6", "6"),
+    ("security.spraying_accounts", "7", "7"),
+    ("security.pressure", "90", "90"),
+    ("security.stranger_wait", "3", "3"),
+    ("security.block_for", "30", "30"),
+    ("security.probing_denials", "0", "0"),
+    ("security.dormant_after", "86400", "86400"),
+    ("security.keep_events", "86400", "86400"),
+    ("security.breached_passwords_file", "breached.txt", "'breached.txt'"),
+    ("security.webhook_secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'"),
+    ("security.webhook_severity", "high", "'high'"),
+    ("security.on_credential_stuffing", "notify", "'notify'"),
+    ("security.on_password_spraying", "notify", "'notify'"),
+    ("security.on_brute_force", "block", "'block'"),
+    ("security.on_refresh_token_reused", "revoke", "'revoke'"),
+    ("security.on_new_device", "step_up", "'step_up'"),
+    ("security.on_new_network", "step_up", "'step_up'"),
+    ("security.on_dormant_account_used", "step_up", "'step_up'"),
+    ("security.on_permission_probing", "revoke", "'revoke'"),
     ("usage.keep_hours", "86400", "86400"),
     ("usage.keep_days", "172800", "172800"),
     ("cookies.insecure", "true", "true"),
@@ -148,6 +169,7 @@ fn check_good(config: &Config) {
     assert_eq!((limits.organization_per_minute, limits.key_per_minute), (400, 300));
     assert_eq!((limits.local_share, limits.leases, limits.memory_bytes), (50, true, 1024 * 1024));
     assert!(!config.registration.open && !config.registration.require_verified_email);
+    check_good_security(&config.security);
     let permissions = &config.permissions;
     assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
     assert_eq!(permissions.audit_denials_per_minute, 0);
@@ -157,6 +179,47 @@ fn check_good(config: &Config) {
     assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(config.proxy.header, "x-real-ip");
     assert_eq!(config.unused, UNUSED.map(|(name, ..)| name));
+}
+
+fn check_good_security(security: &SecurityConfig) {
+    let thresholds = (security.stuffing_accounts, security.network_accounts, security.spraying_accounts);
+    assert_eq!((thresholds, security.probing_denials), ((50, 6, 7), 0));
+    let durations = [security.window, security.pressure, security.stranger_wait, security.block_for];
+    assert_eq!(durations.map(|duration| duration.as_secs()), [60, 90, 3, 30]);
+    assert_eq!((security.dormant_after.as_secs(), security.keep_events.as_secs()), (DAY, DAY));
+    assert_eq!(security.breached_passwords_file, Some("breached.txt".into()));
+    assert!(security.webhook_secret.as_ref().unwrap().expose().starts_with("whsec_Mf"));
+    assert_eq!(security.webhook_severity, crate::store::Severity::High);
+    use Reaction::{Block, Notify, Revoke, StepUp};
+    let of_sign_ins = [security.on_credential_stuffing, security.on_password_spraying, security.on_brute_force];
+    assert_eq!(of_sign_ins, [Notify, Notify, Block]);
+    let of_places = [security.on_new_device, security.on_new_network, security.on_dormant_account_used];
+    assert_eq!(of_places, [StepUp; 3]);
+    assert_eq!([security.on_refresh_token_reused, security.on_permission_probing], [Revoke; 2]);
+}
+
+#[cfg(feature = "issuers")]
+#[test]
+fn a_webhook_is_https_and_has_a_key() {
+    let url = ("AUTHV2_SECURITY__WEBHOOK_URL", "https://siem.example/hook");
+    let secret = ("AUTHV2_SECURITY__WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    assert!(from_env(production(), &[url, secret]).is_ok());
+    let plain = ("AUTHV2_SECURITY__WEBHOOK_URL", "http://127.0.0.1:1/");
+    assert!(from_env(Config::development(), &[plain, secret]).is_ok());
+    for (env, setting) in [
+        (&[url][..], "security.webhook_secret: "),
+        (&[plain, secret], "security.webhook_url: "),
+        (&[url, ("AUTHV2_SECURITY__WEBHOOK_SECRET", "short")], "security.webhook_secret: "),
+    ] {
+        let problems = lines(from_env(production(), env));
+        assert!(problems.len() == 1 && problems[0].starts_with(setting), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_reaction_must_fit() {
+    let problems = lines(from_env(Config::development(), &[("AUTHV2_SECURITY__ON_NEW_DEVICE", "block")]));
+    assert_eq!(problems, ["security.on_new_device: this reaction does not fit"]);
 }
 
 #[test]
@@ -193,7 +256,7 @@ fn says_that_redis_is_not_compiled_in() {
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.extend(["password.min_strength", "redis.url", "issuers"]);
+    known.extend(["password.min_strength", "redis.url", "security.webhook_url", "issuers"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);

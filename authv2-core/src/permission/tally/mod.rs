@@ -4,18 +4,21 @@
 //! that decided) is worked out once, when it is first counted.
 
 mod batch;
+mod probing;
 mod table;
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 pub(super) use self::batch::Batch;
-use self::table::Table;
+pub(crate) use self::probing::Probe;
+use self::{probing::Probing, table::Table};
 use crate::{
     audit::Act,
     clock::Timestamp,
@@ -75,6 +78,8 @@ pub(super) struct Tally {
     /// The minute, and how many denials were sampled in it.
     sampled: AtomicU64,
     denials_per_minute: u32,
+    /// There if somebody watches for bursts of denials.
+    probing: OnceLock<Probing>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +107,26 @@ impl Tally {
             pending: Mutex::default(),
             sampled: AtomicU64::new(0),
             denials_per_minute,
+            probing: OnceLock::new(),
         }
+    }
+
+    /// From now on, so many denials of one member in a window are a burst.
+    pub(super) fn watch_denials(&self, limit: u32, window: Duration) {
+        self.probing.get_or_init(|| Probing::new(limit, window));
+    }
+
+    /// Counts a denial of a member towards a burst.
+    #[inline]
+    pub(super) fn note_denial(&self, organization: OrgId, member: MemberId, now: Timestamp) {
+        if let Some(probing) = self.probing.get() {
+            probing.note(organization, member, now);
+        }
+    }
+
+    /// The bursts of denials since the last time.
+    pub(super) fn take_bursts(&self) -> Vec<Probe> {
+        self.probing.get().map(Probing::take).unwrap_or_default()
     }
 
     /// Counts a decision under `key`, which always stands for the same label.

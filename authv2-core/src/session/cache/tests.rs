@@ -10,7 +10,7 @@ use crate::{
     config::SessionConfig,
     session::{SessionSecret, SessionService, SignIn},
     store::{
-        Created, NewUser, SharedStore, Transport, UserStatus,
+        Created, NewUser, Risk, SharedStore, Transport, UserStatus,
         shared::SharedCache,
         sql::{SqlOptions, SqlStore},
     },
@@ -35,8 +35,14 @@ impl World {
         let counter = Arc::new(Counter::default());
         let watched: SharedStore = Arc::new(Intercepted::new(Arc::clone(&store), Arc::clone(&counter)));
         let config = SessionConfig::default();
-        let node =
-            SessionService::new(watched, SharedCache::none(), &feed, Arc::clone(&clock) as _, config, [7; 32].into());
+        let node = SessionService::new(
+            watched,
+            SharedCache::none(),
+            &feed,
+            Arc::clone(&clock) as _,
+            (config, false),
+            [7; 32].into(),
+        );
         let user = UserId::new();
         let new = NewUser {
             id: user,
@@ -62,6 +68,8 @@ impl World {
             verified_hash: None,
             rehashed: None,
             network: None,
+            device: None,
+            risk: Risk::Low,
             clear: Vec::new(),
             proof: None,
         };

@@ -167,6 +167,8 @@ pub struct PurgeBefore {
     pub tokens: Timestamp,
     /// Proofs of possession that were too old before this.
     pub proofs: Timestamp,
+    /// Security events of before this.
+    pub events: Timestamp,
 }
 
 /// The connection string, whose password must not be printed.

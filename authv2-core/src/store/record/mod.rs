@@ -7,14 +7,15 @@ mod metering;
 mod organization;
 mod proof;
 mod role;
+mod security;
 mod session;
 mod throttle;
 mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, member::*, metering::*, organization::*, proof::*, role::*, session::*, throttle::*,
-    usage::*, user::*,
+    api_key::*, deployment::*, member::*, metering::*, organization::*, proof::*, role::*, security::*, session::*,
+    throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

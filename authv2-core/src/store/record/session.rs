@@ -225,6 +225,8 @@ pub struct NewSession {
     pub over_limit: OverLimit,
     /// The network signed in from: it is known from now on.
     pub network: Option<String>,
+    /// What it is opened on, as devices are compared: it is known from now on.
+    pub device: Option<String>,
     /// The password hash that was verified: if it was replaced meanwhile, the sign-in is void.
     pub verified_hash: Option<PasswordHashText>,
     /// The same password under the present parameters, if they changed.

@@ -53,7 +53,9 @@ pub struct SignInQuery {
     pub email_key: String,
     /// The network of the caller.
     pub network: Option<String>,
-    /// A sign-in from there after this makes the pair a known one.
+    /// What the caller signs in on, as devices are compared.
+    pub device: Option<String>,
+    /// A sign-in from there after this makes the pair a known one; likewise for the device.
     pub known_since: Timestamp,
     /// The counters to read.
     pub buckets: Vec<Bucket>,
@@ -66,6 +68,8 @@ pub struct SignInFacts {
     pub user: Option<UserRecord>,
     /// Whether it signed in from this network lately.
     pub known_network: bool,
+    /// Whether it signed in on others lately and not on this device.
+    pub new_device: bool,
     /// The counters that exist.
     pub attempts: Vec<Attempts>,
 }

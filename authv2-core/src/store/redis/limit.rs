@@ -97,6 +97,10 @@ end
 return 1
 ";
 
+/// How many times as long as for other questions an answer is waited for: there is no other place to ask, and what is
+/// granted without one is granted beside the count.
+const PATIENCE: u32 = 10;
+
 /// The scripts.
 pub(super) struct Scripts {
     take: Script,
@@ -162,7 +166,8 @@ impl Redis {
             }
         });
         let first = group.keys.first();
-        let numbers: Vec<i64> = self.ask_by(first, async move |connection| call.run(connection).await).await?;
+        let numbers: Vec<i64> =
+            self.ask_within(self.timeout * PATIENCE, first, async move |connection| call.run(connection).await).await?;
         read(&numbers).filter(|answers| answers.len() == group.questions.len()).ok_or(Failure::Failed)
     }
 
@@ -179,7 +184,8 @@ impl Redis {
             }
         });
         let first = group.keys.first();
-        let given: Result<i64, _> = self.ask_by(first, async move |connection| call.run(connection).await).await;
+        let given: Result<i64, _> =
+            self.ask_within(self.timeout * PATIENCE, first, async move |connection| call.run(connection).await).await;
         telemetry::count_shared("give_back_limits", given.map_or_else(Failure::as_outcome, |_| "stored"));
     }
 

@@ -252,9 +252,18 @@ impl Redis {
         key: Option<&Key>,
         question: impl AsyncFnOnce(Connection) -> redis::RedisResult<T>,
     ) -> Result<T, Failure> {
+        self.ask_within(self.timeout, key, question).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        key: Option<&Key>,
+        question: impl AsyncFnOnce(Connection) -> redis::RedisResult<T>,
+    ) -> Result<T, Failure> {
         let pass = self.breakers.admit(key).map_err(|_| Failure::Refused)?;
         let mut used = None;
-        let answer = timeout(self.timeout, async {
+        let answer = timeout(patience, async {
             let open = self.link.open().await?;
             used = Some(open.number);
             Some(question(open.connection).await)

@@ -27,6 +27,7 @@ mod refresh;
 mod revocation;
 mod role;
 mod scope;
+mod security;
 mod session;
 mod session_generation;
 mod session_statistics;

@@ -1,7 +1,8 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
 use super::{
-    SqlOptions, SqlStore, api_key, key_usage, member, organization, quota, role, session, session_statistics, usage,
+    SqlOptions, SqlStore, api_key, key_usage, member, organization, quota, role, security, session, session_statistics,
+    usage,
 };
 use crate::changes::Feed;
 
@@ -36,6 +37,7 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         usage::STATEMENTS,
         quota::STATEMENTS,
         key_usage::STATEMENTS,
+        security::STATEMENTS,
         session::STATEMENTS,
         session_statistics::STATEMENTS,
     ];

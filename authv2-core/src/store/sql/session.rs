@@ -257,6 +257,9 @@ impl Tx {
         if let Some(network) = &new.network {
             execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
         }
+        if let Some(device) = &new.device {
+            self.remember_device(session.user_id, device, act.at).await?;
+        }
         self.clear_attempts(&new.clear).await?;
         if new.rehashed.is_some() {
             self.change(Change::UserChanged { user: user.id }, act.at).await?;

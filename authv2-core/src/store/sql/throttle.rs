@@ -14,9 +14,13 @@ use crate::{
     store::{Attempts, Bucket, BucketRule, SignInFacts, SignInQuery, StoreError, ThrottleStore, UserRecord},
 };
 
-const USER_AND_NETWORK: &str = "SELECT users.*, known.last_login_at AS known_at FROM users
+const USER_AND_PLACE: &str = "SELECT users.*, known.last_login_at AS known_at, device.last_login_at AS device_at,
+        (SELECT MAX(last_login_at) FROM known_devices WHERE user_id = users.id) AS devices_at
+    FROM users
     LEFT JOIN known_networks known
         ON known.user_id = users.id AND known.network = $2 AND known.last_login_at > $3
+    LEFT JOIN known_devices device
+        ON device.user_id = users.id AND device.device = $4 AND device.last_login_at > $3
     WHERE users.email_key = $1";
 
 const ATTEMPTS: &str = "SELECT bucket, count, window_start, blocked_until FROM login_throttle
@@ -53,10 +57,12 @@ impl TryFrom<AttemptsRow> for Attempts {
 }
 
 #[derive(sqlx::FromRow)]
-struct UserAndNetwork {
+struct UserAndPlace {
     #[sqlx(flatten)]
     user: UserRecord,
     known_at: Option<Timestamp>,
+    device_at: Option<Timestamp>,
+    devices_at: Option<Timestamp>,
 }
 
 /// Cuts `buckets` into lists as long as the statements' placeholders; the last is filled up with its first member.
@@ -73,14 +79,19 @@ fn listed(buckets: &[Bucket]) -> impl Iterator<Item = [Bucket; LISTED]> {
 #[async_trait]
 impl ThrottleStore for SqlStore {
     async fn sign_in_facts(&self, query: SignInQuery) -> Result<SignInFacts, StoreError> {
-        let found: Option<UserAndNetwork> = read!(self, pool => sqlx::query_as(USER_AND_NETWORK)
+        let found: Option<UserAndPlace> = read!(self, pool => sqlx::query_as(USER_AND_PLACE)
             .bind(&query.email_key)
             .bind(query.network.as_deref().unwrap_or_default())
             .bind(query.known_since)
+            .bind(query.device.as_deref().unwrap_or_default())
             .fetch_optional(pool))?;
         let attempts = self.attempts(&query.buckets).await?;
-        let (user, known_at) = found.map_or((None, None), |found| (Some(found.user), found.known_at));
-        Ok(SignInFacts { user, known_network: known_at.is_some(), attempts })
+        let Some(UserAndPlace { user, known_at, device_at, devices_at }) = found else {
+            return Ok(SignInFacts { user: None, known_network: false, new_device: false, attempts });
+        };
+        // Where no device is known, none is news.
+        let new_device = query.device.is_some() && device_at.is_none() && devices_at.is_some();
+        Ok(SignInFacts { user: Some(user), known_network: known_at.is_some(), new_device, attempts })
     }
 
     async fn attempts(&self, buckets: &[Bucket]) -> Result<Vec<Attempts>, StoreError> {

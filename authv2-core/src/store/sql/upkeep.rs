@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{
     SqlStore, Writes,
     pool::{Readers, execute, read},
+    security,
     tx::Tx,
 };
 use crate::{
@@ -98,6 +99,9 @@ impl Upkeep for SqlStore {
                 }
                 for (sql, before) in [
                     (PURGE_NETWORKS, before.networks),
+                    (security::PURGE_DEVICES, before.networks),
+                    (security::PURGE_KEY_NETWORKS, before.networks),
+                    (security::PURGE, before.events),
                     (tx.texts().purge_counters, before.counters),
                     (PURGE_SAMPLES, before.samples),
                     (PURGE_TOKENS, before.tokens),

@@ -27,7 +27,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// A purge of what is older than the test's time: of nothing.
 pub(super) fn of_nothing() -> PurgeBefore {
     let (sessions, networks, counters, changes, samples) = (at(0), at(0), at(0), at(0), at(0));
-    PurgeBefore { sessions, networks, counters, changes, samples, tokens: at(0), proofs: at(0) }
+    PurgeBefore { sessions, networks, counters, changes, samples, tokens: at(0), proofs: at(0), events: at(0) }
 }
 
 /// The moment `seconds` after the beginning of the test's time. No case reads a clock.
@@ -114,6 +114,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         max_per_user: 1_000,
         over_limit: OverLimit::EvictOldest,
         network: None,
+        device: None,
         verified_hash: None,
         rehashed: None,
         clear: Vec::new(),

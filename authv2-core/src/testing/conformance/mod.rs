@@ -53,6 +53,7 @@ mod refresh;
 mod refresh_model;
 mod revocation;
 mod role;
+mod security;
 mod session;
 mod session_statistics;
 mod sign_in;
@@ -146,7 +147,7 @@ use room;
 
 /// Every case of the suite, in the order in which [`all`] runs them.
 pub fn cases() -> impl Iterator<Item = Case> {
-    let rooms: [&[Case]; 31] = [
+    let rooms: [&[Case]; 32] = [
         account::CASES,
         password::CASES,
         sign_in::CASES,
@@ -162,6 +163,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         races::CASES,
         storm::CASES,
         throttle::CASES,
+        security::CASES,
         deployment::CASES,
         signing_keys::CASES,
         changes::CASES,

@@ -37,7 +37,16 @@ async fn purge(world: &World, before: PurgeBefore) -> u64 {
 }
 
 fn before(sessions: Timestamp, counters: Timestamp, changes: Timestamp) -> PurgeBefore {
-    PurgeBefore { sessions, networks: counters, counters, changes, samples: changes, tokens: changes, proofs: sessions }
+    PurgeBefore {
+        sessions,
+        networks: counters,
+        counters,
+        changes,
+        samples: changes,
+        tokens: changes,
+        proofs: sessions,
+        events: changes,
+    }
 }
 
 async fn removes_long_dead_sessions_with_their_tokens(world: World) {

@@ -66,7 +66,7 @@ async fn keeps_hostile_text_as_it_is(world: World) {
         let opened = world.open(session.clone()).await;
         assert_eq!(world.session(opened.id).await, session.record);
         let (email_key, network) = (new.email_key, Some(text.clone()));
-        let query = SignInQuery { email_key, network, known_since: at(0), buckets: Vec::new() };
+        let query = SignInQuery { email_key, network, device: None, known_since: at(0), buckets: Vec::new() };
         let facts = world.store().sign_in_facts(query).await.unwrap();
         assert!(facts.known_network, "{text:?}");
 
@@ -141,7 +141,13 @@ async fn finds_nothing_by_a_fragment_of_sql(world: World) {
     for text in hostile() {
         assert_eq!(world.store().organization(&OrganizationName::Slug(text.clone())).await.unwrap(), None, "{text:?}");
         assert_eq!(world.store().user_by_email(&text).await.unwrap(), None, "{text:?}");
-        let query = SignInQuery { email_key: text.clone(), network: Some(text), known_since: at(0), buckets: vec![] };
+        let query = SignInQuery {
+            email_key: text.clone(),
+            network: Some(text),
+            device: None,
+            known_since: at(0),
+            buckets: vec![],
+        };
         let facts = world.store().sign_in_facts(query).await.unwrap();
         assert_eq!((facts.user, facts.known_network, facts.attempts), (None, false, vec![]));
     }

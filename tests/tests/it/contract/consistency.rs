@@ -66,8 +66,11 @@ async fn writes_of_roles_and_members_answer_with_a_revision(store: Store) {
         owner.put(&format!("{robot}/roles"), roles).await,
         owner.put(&format!("{robot}/roles"), no_roles).await,
         owner.delete(&robot).await,
+        owner.post(&acme.path("/api-keys"), json!({"name": "nightly", "scopes": ["*"]})).await,
         owner.delete(&acme.path("/roles/clerk")).await,
     ]);
+    let key = acme.path(&format!("/api-keys/{}", answers[10].string("/api_key/id")));
+    answers.extend([owner.post(&format!("{key}/rotate"), json!({})).await, owner.delete(&key).await]);
     let mut seen = BTreeSet::new();
     for (number, answer) in answers.iter().enumerate() {
         assert!((200..300).contains(&answer.status), "call {number}: {}", answer.text);

@@ -189,7 +189,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str) {
         assert!(!answer.string(member).is_empty(), "no {member} in {}", answer.text);
     }
     let challenge = answer.header("www-authenticate");
-    assert_eq!(!challenge.is_empty(), status == 401 || code == "ambiguous_credentials", "{status} {challenge:?}");
+    let challenges = status == 401 || ["ambiguous_credentials", "insufficient_scope"].contains(&code);
+    assert_eq!(!challenge.is_empty(), challenges, "{status} {challenge:?}");
     let names_a_scheme = ["Bearer ", "DPoP "].iter().any(|scheme| challenge.starts_with(scheme));
     assert!(challenge.is_empty() || names_a_scheme, "{challenge}");
     assert_eq!(answer.json.get("errors").is_some(), code == "validation_failed", "{}", answer.text);

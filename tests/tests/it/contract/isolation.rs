@@ -22,6 +22,7 @@ enum Names {
     Organization,
     Member,
     ServiceAccount,
+    ApiKey,
     Role,
     ResourceType,
     Session,
@@ -49,6 +50,7 @@ impl Call {
                     ("orgs", "{org}") => Names::Organization,
                     ("members", "{user_id}") => Names::Member,
                     ("service-accounts", "{id}") => Names::ServiceAccount,
+                    ("api-keys", "{id}") => Names::ApiKey,
                     ("roles", "{name}") => Names::Role,
                     ("resource-types", "{type}") => Names::ResourceType,
                     ("sessions", "{id}") => Names::Session,
@@ -75,6 +77,8 @@ impl Call {
             ("post", "/stores") => Some(json!({"slug": "another", "name": "Another"})),
             ("post", "/members") => Some(json!({"email": "nobody@example.org", "roles": []})),
             ("post", "/service-accounts") => Some(json!({"name": "another", "roles": []})),
+            ("post", "/api-keys") => Some(json!({"name": "another", "scopes": ["orders:read"]})),
+            ("post", "/api-keys/{id}/rotate") => Some(json!({"grace_seconds": 60})),
             ("put", "/members/{user_id}/roles" | "/service-accounts/{id}/roles") => {
                 Some(json!({"roles": [held("member")]}))
             }
@@ -134,10 +138,14 @@ impl Tenant {
         let roles = json!([held(&role), held_at(&role, &store)]);
         let member = organization.member(&format!("member-of-{name}"), roles.clone()).await;
         let account = organization.service_account("robot", roles).await;
+        let key = json!({"name": "nightly", "scopes": ["orders:read"]});
+        let key = organization.owner.post(&organization.path("/api-keys"), key).await;
+        assert_eq!(key.status, 201, "{}", key.text);
         let things = Things::from([
             (Names::Organization, organization.slug.clone()),
             (Names::Member, member.id.clone()),
             (Names::ServiceAccount, account),
+            (Names::ApiKey, key.string("/api_key/id").to_owned()),
             (Names::Role, role),
             (Names::ResourceType, resource_type),
             // Another one of the owner's own.
@@ -149,7 +157,7 @@ impl Tenant {
     /// All that its owner sees of it.
     async fn state(&self) -> Vec<Value> {
         let mut state = Vec::new();
-        for rest in ["", "/stores", "/members", "/service-accounts", "/roles", "/resource-types"] {
+        for rest in ["", "/stores", "/members", "/service-accounts", "/api-keys", "/roles", "/resource-types"] {
             let answer = self.organization.owner.get(&self.organization.path(rest)).await;
             assert_eq!(answer.status, 200, "{rest}: {}", answer.text);
             state.push(answer.json);
@@ -165,6 +173,7 @@ fn random() -> Things {
         (Names::Organization, "nobodys-own".to_owned()),
         (Names::Member, id()),
         (Names::ServiceAccount, id()),
+        (Names::ApiKey, id()),
         (Names::Role, "role-of-nobody".to_owned()),
         (Names::ResourceType, "type-of-nobody".to_owned()),
         (Names::Session, id()),
@@ -213,6 +222,9 @@ fn assert_all_there(calls: &BTreeSet<Call>) {
         ("/service-accounts", "get post"),
         ("/service-accounts/{id}/roles", "put"),
         ("/service-accounts/{id}", "delete"),
+        ("/api-keys", "get post"),
+        ("/api-keys/{id}", "get delete"),
+        ("/api-keys/{id}/rotate", "post"),
     ] {
         for method in methods.split(' ') {
             let call = Call { path: format!("/auth/orgs/{{org}}{path}"), method: method.to_owned() };
@@ -338,6 +350,18 @@ async fn names_in_bodies_tell_no_more(store: Store) {
             async { sign_in_to(api, &owner.email, PASSWORD, place).await }
         };
         assert_alike(&signed_in(given).await, given, &signed_in(random).await, random);
+    }
+    let keys = own.organization.path("/api-keys");
+    let key = |field: &str, name: &str| {
+        let mut body = json!({"name": "nightly", "scopes": ["orders:read"]});
+        body[field] = name.into();
+        owner.post(&keys, body)
+    };
+    let robot = &*foreign.things[&Names::ServiceAccount];
+    for (field, given, random) in
+        [("store", &*east, &*nobody), ("store", "east", "west"), ("service_account", robot, &*nobody)]
+    {
+        assert_alike(&key(field, given).await, given, &key(field, random).await, random);
     }
     for (given, random) in [(&*east, &*nobody), ("east", "west")] {
         let check = |name: &str| owner.post("/auth/permissions/check", json!({"permission": "a:b", "store": name}));

@@ -2,6 +2,9 @@
 
 mod accounts;
 mod analytics;
+mod api_keys;
+mod api_keys_as_callers;
+mod api_keys_bounds;
 mod authzen;
 mod bounds;
 mod client_credentials;
@@ -38,6 +41,7 @@ mod refresh;
 mod requests;
 mod roles;
 mod secrecy;
+mod security;
 mod service_accounts;
 mod session_analytics;
 mod session_context;

@@ -61,7 +61,7 @@ async fn a_key_passes_as_often_as_its_limit_says_and_its_secrets_share_it(store:
     assert_eq!((listed.status, listed.header("ratelimit")), (200, ""));
     let id = listed.string("/api_keys/0/id").to_owned();
     let rotated = acme.owner.post(&format!("{keys}/{id}/rotate"), json!({})).await;
-    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    assert_eq!(rotated.status, 201, "{}", rotated.text);
     assert_limited(&get(&deployment.api, &keys, rotated.string("/secret")).await, "key", "q=5;w=86400");
     assert_problem(&get(&deployment.api, &keys, &secret).await, 401, "invalid_token");
 
@@ -101,7 +101,7 @@ async fn a_user_is_limited_over_all_of_its_sessions_and_can_still_leave() {
     let bob = Person::new(&deployment.api, "bob").await;
     let answer = bob.get("/private").await;
     assert!(answer.header("ratelimit").starts_with("\"user\";r=5;t="), "the layer tells it as well");
-    assert_eq!(ada.post("/auth/logout-all", json!({})).await.status, 204);
+    assert_eq!(ada.post("/auth/logout-all", json!({})).await.status, 200);
 }
 
 #[tokio::test]

@@ -14,6 +14,15 @@ async fn secrets(deployment: &Deployment) -> Vec<String> {
     let api = &deployment.api;
     register(api, ADA).await;
     let (tokens, _) = (sign_in(api, ADA).await, login(api, ADA, WRONG).await);
+    post(api, "/auth/orgs", &tokens.access, json!({"slug": "acme", "name": "Acme"})).await;
+    let minted =
+        post(api, "/auth/orgs/acme/api-keys", &tokens.access, json!({"name": "nightly", "scopes": ["*"]})).await;
+    let key = minted.string("/secret");
+    assert!(!key.is_empty(), "{}", minted.text);
+    get(api, "/private", key).await;
+    let (kept, last) = key.split_at(key.len() - 1);
+    let mistyped = format!("{kept}{}", if last == "0" { "1" } else { "0" });
+    get(api, "/private", &mistyped).await;
     let renewed = refresh(api, &tokens.refresh).await;
     let (browser, _) = Browser::sign_in(api, ADA).await;
     let new = "a brand new battery staple";
@@ -24,7 +33,12 @@ async fn secrets(deployment: &Deployment) -> Vec<String> {
     post(api, "/auth/refresh", "", json!({"refresh_token": "avr_of-somebody-else"})).await;
     send(api.request(Method::GET, "/private").header("x-api-key", "avk_of-somebody-else")).await;
     send(browser.page_request(Method::POST, "/auth/logout")).await;
-    let given = [renewed.string("/access_token").to_owned(), renewed.string("/refresh_token").to_owned()];
+    let given = [
+        renewed.string("/access_token").to_owned(),
+        renewed.string("/refresh_token").to_owned(),
+        key.to_owned(),
+        mistyped,
+    ];
     let sent = [PASSWORD, WRONG, new, "of-somebody-else"].map(str::to_owned);
     given.into_iter().chain(sent).chain([tokens.access, tokens.refresh, browser.session, browser.csrf]).collect()
 }

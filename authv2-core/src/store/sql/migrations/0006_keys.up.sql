@@ -86,5 +86,37 @@ CREATE TABLE key_usage_batches (
 ) {strict};
 CREATE INDEX key_usage_batches_by_age ON key_usage_batches (at);
 
+-- From where keys are used.
+CREATE TABLE api_key_networks (
+    key_id {uuid} NOT NULL REFERENCES api_keys (key_id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    last_used_at {bigint} NOT NULL,
+    PRIMARY KEY (key_id, network)
+) {strict};
+CREATE INDEX api_key_networks_by_time ON api_key_networks (last_used_at);
+
+-- On what users sign in.
+CREATE TABLE known_devices (
+    user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    device TEXT NOT NULL,
+    last_login_at {bigint} NOT NULL,
+    PRIMARY KEY (user_id, device)
+) {strict};
+CREATE INDEX known_devices_by_time ON known_devices (last_login_at);
+
+-- What the security monitor noticed. No references: an event outlives what it tells of.
+CREATE TABLE security_events (
+    seq {serial},
+    event_id {uuid} NOT NULL UNIQUE,
+    at {bigint} NOT NULL,
+    kind TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    user_id {uuid},
+    org_id {uuid},
+    ip TEXT,
+    detail TEXT NOT NULL
+) {strict};
+CREATE INDEX security_events_by_time ON security_events (at, seq);
+
 ALTER TABLE changes ADD COLUMN key_id {uuid};
 {row_level_security_of_keys}

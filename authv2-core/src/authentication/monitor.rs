@@ -1,0 +1,472 @@
+//! The security monitor: what the flows tell it, what it makes of that, and what it does.
+//!
+//! Nothing here makes a request wait, or fail, for the sake of an event. What does refuse a sign-in is the rule of
+//! strangers, while an attack is on.
+
+use std::{
+    hash::{BuildHasher as _, Hash, RandomState},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_lc_rs::hmac;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::{
+    measures::{self, Measure},
+    throttle::{Failures, Throttle},
+};
+use crate::{
+    client::Network,
+    clock::{Clock, Timestamp},
+    config::{Reaction, SecurityConfig, ThrottleConfig},
+    error::{Code, Error, RatePolicy, Result},
+    id::{EventId, KeyId, OrgId, SessionId, UserId},
+    permission::Probe,
+    secret::{NoRandomness, Secret, random_bytes},
+    security::{
+        BreachedPasswords, Delivery, EventKind, Finding, Rules, SecurityEvent, SecurityEventSink, Severity, SignIns,
+        Signs, Strangers, Table, Try, sha1_of,
+    },
+    session::context::network_of,
+    store::{ContextChange, EventQuery, KeyNetwork, SharedStore, StoreError},
+    telemetry,
+};
+
+/// How many subjects are remembered for not telling of the same thing again and again.
+const TOLD: usize = 8 * 1024;
+/// How many pairs of key and network are known at hand, and how many are looked up at a time.
+const KEY_NETWORKS: usize = 64 * 1024;
+const LOOKUPS: usize = 8;
+/// How long a sign-in waits to learn whether its password was breached.
+const BREACH_PATIENCE: Duration = Duration::from_millis(500);
+/// How many streams of events this node serves at a time.
+const STREAMS: usize = 32;
+
+/// Watches over sign-ins, sessions and keys.
+pub(crate) struct Monitor {
+    config: SecurityConfig,
+    throttle: ThrottleConfig,
+    sign_ins: SignIns,
+    strangers: Strangers,
+    hasher: RandomState,
+    /// Names passwords in memory, and dies with the process.
+    password_key: hmac::Key,
+    told: Mutex<Table<Option<Timestamp>>>,
+    key_networks: quick_cache::sync::Cache<(KeyId, IpNet), ()>,
+    lookups: Arc<Semaphore>,
+    breached: Option<Arc<dyn BreachedPasswords>>,
+    delivery: Arc<Delivery>,
+    measures: mpsc::Sender<Measure>,
+    streams: Arc<Semaphore>,
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+}
+
+/// Whom and where an event concerns.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct About {
+    pub(crate) user: Option<UserId>,
+    pub(crate) organization: Option<OrgId>,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// A sign-in, as the monitor sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watched {
+    attempt: Try,
+    /// The account at this network, by keyed hash, and the widest network around it.
+    stranger: u64,
+    around: u64,
+    network: Option<Network>,
+    ip: Option<IpAddr>,
+    /// Whether the account is known at the network.
+    pub(super) is_known: bool,
+    has_turn: bool,
+}
+
+impl Monitor {
+    pub(super) fn start(
+        (config, throttle): (SecurityConfig, ThrottleConfig),
+        store: &SharedStore,
+        clock: &Arc<dyn Clock>,
+        sinks: Vec<Arc<dyn SecurityEventSink>>,
+        breached: Option<Arc<dyn BreachedPasswords>>,
+    ) -> std::result::Result<Self, NoRandomness> {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let rules = Rules {
+            window: config.window,
+            accounts: count(config.stuffing_accounts),
+            of_network: count(config.network_accounts),
+            of_password: count(config.spraying_accounts),
+            pressure: config.pressure,
+        };
+        let key: zeroize::Zeroizing<[u8; 32]> = zeroize::Zeroizing::new(random_bytes()?);
+        Ok(Self {
+            sign_ins: SignIns::new(rules),
+            strangers: Strangers::new(),
+            hasher: RandomState::new(),
+            password_key: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()),
+            told: Mutex::new(Table::new(TOLD)),
+            key_networks: quick_cache::sync::Cache::new(KEY_NETWORKS),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            breached,
+            delivery: Arc::new(Delivery::start(Arc::clone(store), Arc::clone(clock), sinks)),
+            measures: measures::start(Arc::clone(store), Arc::clone(clock)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            config,
+            throttle,
+        })
+    }
+
+    /// Tells of an event.
+    pub(crate) fn tell(&self, kind: EventKind, severity: Severity, about: About, detail: Value) {
+        let detail = match detail {
+            Value::Object(detail) => detail,
+            _ => serde_json::Map::new(),
+        };
+        let About { user: user_id, organization, ip } = about;
+        let at = self.clock.now();
+        self.delivery.tell(SecurityEvent { id: EventId::new(), at, kind, severity, user_id, organization, ip, detail });
+    }
+
+    /// Likewise, once in a while for the same subject; whether it was told.
+    fn tell_once(
+        &self,
+        kind: EventKind,
+        severity: Severity,
+        about: About,
+        (subject, every): (impl Hash, Duration),
+        detail: Value,
+    ) -> bool {
+        let (key, now) = (self.hasher.hash_one((kind, severity, subject)), self.clock.now());
+        let is_news = self.told.lock().unwrap_or_else(PoisonError::into_inner).update(key, now, |told| {
+            let is_news = told.is_none_or(|told| now.since(told) >= every);
+            if is_news {
+                *told = Some(now);
+            }
+            is_news
+        });
+        if is_news {
+            self.tell(kind, severity, about, detail);
+        }
+        is_news
+    }
+
+    /// Is told whenever events of this node have been written.
+    pub(crate) fn written(&self) -> watch::Receiver<()> {
+        self.delivery.written()
+    }
+
+    /// The places of streams.
+    pub(crate) fn streams(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.streams)
+    }
+
+    pub(super) async fn flush(&self) {
+        self.delivery.flush().await;
+    }
+
+    /// A sign-in as it is counted. Neither its account nor its password can be read from that.
+    pub(super) fn sign_in(&self, email_key: &str, password: &Secret, ip: Option<IpAddr>, is_known: bool) -> Watched {
+        let network = ip.map(Network::of);
+        let around = network.and_then(|network| network.wider().last()).or(network);
+        let mut name = [0; 8];
+        // Forty bits tell passwords apart well enough, and hardly what they are.
+        let signed = hmac::sign(&self.password_key, password.expose().as_bytes());
+        for (to, from) in name.iter_mut().zip(signed.as_ref().iter().take(5)) {
+            *to = *from;
+        }
+        let attempt = Try {
+            account: self.hasher.hash_one(email_key),
+            network: self.hasher.hash_one(network),
+            password: u64::from_le_bytes(name),
+        };
+        let stranger = self.hasher.hash_one((email_key, network));
+        Watched { attempt, stranger, around: self.hasher.hash_one(around), network, ip, is_known, has_turn: false }
+    }
+
+    /// Lets a sign-in's password be looked at, or has a stranger come back while an attack is on.
+    ///
+    /// # Errors
+    /// [`Code::TooManyAttempts`] with the time to wait.
+    pub(super) fn admit(&self, watched: &mut Watched, throttle: &Throttle) -> Result<()> {
+        let now = self.clock.now();
+        let slows = [self.config.on_credential_stuffing, self.config.on_password_spraying].contains(&Reaction::Block);
+        if watched.is_known || !slows || !self.sign_ins.is_pressed(now) {
+            return Ok(());
+        }
+        let first_wait = self.config.stranger_wait;
+        match self.strangers.admit(watched.stranger, watched.around, first_wait, now) {
+            Ok(()) => {
+                watched.has_turn = true;
+                Ok(())
+            }
+            Err(wait) => {
+                telemetry::count(telemetry::STRANGERS_SLOWED, "outcome", "refused");
+                let found = self.sign_ins.turned_away(watched.attempt, now);
+                self.act_on(found, watched, throttle);
+                let policy = RatePolicy { name: "sign-in", quota: 1, window: wait };
+                let error =
+                    Error::new(Code::TooManyAttempts, "many sign-ins fail at present: come back after the wait");
+                Err(error.with_retry_after(wait).with_policy(policy))
+            }
+        }
+    }
+
+    /// The password was not looked at after all.
+    pub(super) fn came_to_nothing(&self, watched: &Watched) {
+        if watched.has_turn {
+            let (wait, now) = (self.config.stranger_wait, self.clock.now());
+            self.strangers.was_nothing(watched.stranger, watched.around, wait, now);
+        }
+    }
+
+    /// The password was wrong.
+    pub(super) fn failed(&self, watched: &Watched, user: Option<UserId>, failures: Failures, throttle: &Throttle) {
+        let now = self.clock.now();
+        if !watched.is_known {
+            let found = self.sign_ins.failed(watched.attempt, now);
+            self.act_on(found, watched, throttle);
+        }
+        let about = About { user, ip: watched.ip, ..About::default() };
+        let (account, pair) = (watched.attempt.account, (watched.attempt.account, watched.attempt.network));
+        let (kind, every) = (EventKind::BruteForce, self.throttle.window);
+        let window = every.as_secs();
+        if failures.of_pair + 1 >= i64::from(self.throttle.pair_limit) {
+            let detail = json!({"scope": "network", "failures": failures.of_pair + 1, "window_seconds": window});
+            let is_news = self.tell_once(kind, Severity::Medium, about, (pair, every), detail);
+            if is_news && self.config.on_brute_force == Reaction::Block {
+                self.block(watched, throttle);
+            }
+        }
+        if !watched.is_known && failures.of_account + 1 >= i64::from(self.throttle.account_limit) {
+            let detail = json!({"scope": "account", "failures": failures.of_account + 1, "window_seconds": window});
+            self.tell_once(kind, Severity::High, About { ip: None, ..about }, (account, every), detail);
+        }
+    }
+
+    fn act_on(&self, found: Vec<Finding>, watched: &Watched, throttle: &Throttle) {
+        let from_there = About { ip: watched.ip, ..About::default() };
+        let window = self.config.window.as_secs();
+        for finding in found {
+            match finding {
+                Finding::Stuffing { accounts, networks } => {
+                    telemetry::sign_in_pressure(true);
+                    let detail = json!({
+                        "scope": "deployment", "phase": "began",
+                        "accounts": accounts, "networks": networks, "window_seconds": window,
+                    });
+                    self.tell(EventKind::CredentialStuffing, Severity::High, About::default(), detail);
+                }
+                Finding::StuffingGoesOn { refused, judged } => {
+                    let detail =
+                        json!({"scope": "deployment", "phase": "goes_on", "refused": refused, "judged": judged});
+                    self.tell(EventKind::CredentialStuffing, Severity::High, About::default(), detail);
+                }
+                Finding::StuffingFrom { accounts } => {
+                    let detail = json!({"scope": "network", "accounts": accounts, "window_seconds": window});
+                    self.tell(EventKind::CredentialStuffing, Severity::Medium, from_there, detail);
+                    if self.config.on_credential_stuffing == Reaction::Block {
+                        self.block(watched, throttle);
+                    }
+                }
+                Finding::Spraying { accounts } => {
+                    let detail = json!({"accounts": accounts, "window_seconds": window});
+                    self.tell(EventKind::PasswordSpraying, Severity::High, from_there, detail);
+                    if self.config.on_password_spraying == Reaction::Block {
+                        let now = self.clock.now();
+                        self.sign_ins.press(now + self.config.pressure, now);
+                        telemetry::sign_in_pressure(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has a network wait, whatever account it tries. Accounts that are known there are left out.
+    fn block(&self, watched: &Watched, throttle: &Throttle) {
+        let rule = throttle.blocking(watched.network, self.config.block_for);
+        self.take_measure(Measure::Block { rule, ip: watched.ip });
+    }
+
+    fn take_measure(&self, measure: Measure) {
+        if let Err(refused) = self.measures.try_send(measure) {
+            tracing::warn!(%refused, "too many measures at once: one was not taken");
+        }
+    }
+
+    /// Whether a right password is known from a breach. Where that cannot be told in time, it counts as not.
+    pub(super) async fn is_breached(&self, password: &Secret) -> bool {
+        let Some(breached) = &self.breached else { return false };
+        let sha1 = zeroize::Zeroizing::new(sha1_of(password.expose()));
+        match tokio::time::timeout(BREACH_PATIENCE, breached.contains(&sha1)).await {
+            Ok(Ok(is_breached)) => is_breached,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a sign-in went on without knowing");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("looking up breached passwords takes too long");
+                false
+            }
+        }
+    }
+
+    /// The password was right. What is unusual about the sign-in, `signs` but for what only the monitor knows.
+    pub(super) fn was_right(&self, watched: &Watched, signs: Signs, failures: Failures) -> Signs {
+        let now = self.clock.now();
+        if !watched.is_known {
+            self.sign_ins.passed(watched.attempt, now);
+            if watched.has_turn {
+                self.strangers.was_right(watched.around, now);
+            }
+        }
+        let is_attacked =
+            self.sign_ins.is_pressed(now) || failures.of_account >= i64::from(self.throttle.account_limit);
+        let config = &self.config;
+        let is_held = (signs.new_device && config.on_new_device == Reaction::StepUp)
+            || (signs.new_network && config.on_new_network == Reaction::StepUp)
+            || (signs.dormant && config.on_dormant_account_used == Reaction::StepUp);
+        Signs { under_attack: is_attacked && !watched.is_known, is_held, ..signs }
+    }
+
+    /// Whether an account is dormant to whom nobody has signed in since `last`.
+    pub(super) fn is_dormant(&self, last: Option<Timestamp>) -> bool {
+        last.is_some_and(|last| self.clock.now().since(last) >= self.config.dormant_after)
+    }
+
+    /// Tells what was unusual about a sign-in that is complete.
+    pub(super) fn signed_in(&self, about: About, signs: Signs, last: Option<Timestamp>) {
+        let Signs { new_network, new_device, dormant, under_attack, breached, .. } = signs;
+        let detail = || json!({"during_attack": under_attack});
+        if new_device {
+            let severity = if new_network { Severity::Medium } else { Severity::Low };
+            self.tell(EventKind::NewDevice, severity, about, detail());
+        }
+        if new_network {
+            let severity = if under_attack { Severity::Medium } else { Severity::Info };
+            self.tell(EventKind::NewNetwork, severity, about, detail());
+        }
+        if dormant {
+            let days = last.map(|last| self.clock.now().since(last).as_secs() / 86_400);
+            self.tell(EventKind::DormantAccountUsed, Severity::Medium, about, json!({"days": days}));
+        }
+        if breached {
+            // Whoever stuffs has just the passwords of breaches.
+            let severity = if under_attack { Severity::Critical } else { Severity::High };
+            self.tell(EventKind::BreachedPasswordUsed, severity, about, detail());
+        }
+    }
+
+    /// A used refresh token came back; its session has been ended.
+    pub(super) fn refresh_token_reused(&self, about: About, session: SessionId) {
+        let detail = json!({"session_id": session});
+        self.tell(EventKind::RefreshTokenReused, Severity::High, about, detail);
+        if let (Reaction::Revoke, Some(user)) = (self.config.on_refresh_token_reused, about.user) {
+            self.take_measure(Measure::EndSessions { user, reason: EventKind::RefreshTokenReused });
+        }
+    }
+
+    /// A session is used from elsewhere than it was opened; `ended` if that has ended it.
+    pub(super) fn session_moved(&self, about: About, session: SessionId, change: ContextChange, ended: bool) {
+        if !change.network {
+            return;
+        }
+        let severity = match (change.device, ended) {
+            (false, false) => Severity::Low,
+            (true, false) | (false, true) => Severity::Medium,
+            (true, true) => Severity::High,
+        };
+        let detail = json!({"session_id": session, "device_changed": change.device, "session_ended": ended});
+        self.tell(EventKind::SessionNetworkChanged, severity, about, detail);
+    }
+
+    /// Rights were given: to a member, or to all who hold a role. `owner` if whoever has them may do everything.
+    pub(crate) fn privilege_changed(&self, about: About, (what, id): (&'static str, String), owner: bool) {
+        let severity = if owner { Severity::High } else { Severity::Info };
+        self.tell(EventKind::PrivilegeChanged, severity, about, json!({what: id, "owner": owner}));
+    }
+
+    /// A member was denied one thing after the other.
+    pub(super) fn probed(&self, probe: Probe) {
+        let Probe { organization, member, .. } = probe;
+        let user = UserId::from(member.as_uuid());
+        let about = About { user: Some(user), organization: Some(organization), ip: None };
+        let detail = json!({"denials": self.config.probing_denials, "window_seconds": self.config.window.as_secs()});
+        self.tell(EventKind::PermissionProbing, Severity::Medium, about, detail);
+        match self.config.on_permission_probing {
+            Reaction::Revoke => self.take_measure(Measure::EndSessions { user, reason: EventKind::PermissionProbing }),
+            Reaction::StepUp => self.take_measure(Measure::HoldSessions { user }),
+            Reaction::Notify | Reaction::Block => {}
+        }
+    }
+
+    /// A key of an organization is used from an address. On a network at hand this costs a look into memory; another one
+    /// is looked up beside the request.
+    #[inline]
+    pub(super) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>) {
+        let Some(network) = ip.and_then(network_of) else { return };
+        if self.key_networks.get(&(key, network)).is_none() {
+            self.look_up_key_network(key, network, About { organization: Some(organization), ip, user: None });
+        }
+    }
+
+    #[cold]
+    fn look_up_key_network(&self, key: KeyId, network: IpNet, about: About) {
+        // With too many at once the next use asks again.
+        let Ok(permit) = Arc::clone(&self.lookups).try_acquire_owned() else { return };
+        self.key_networks.insert((key, network), ());
+        let (store, delivery, at) = (Arc::clone(&self.store), Arc::clone(&self.delivery), self.clock.now());
+        tokio::spawn(async move {
+            let noted = store.note_key_network(key, network.to_string(), at).await;
+            drop(permit);
+            match noted {
+                Ok(KeyNetwork::New) => delivery.tell(SecurityEvent {
+                    id: EventId::new(),
+                    at,
+                    kind: EventKind::ApiKeyNewNetwork,
+                    severity: Severity::Low,
+                    user_id: None,
+                    organization: about.organization,
+                    ip: about.ip,
+                    detail: serde_json::Map::from_iter([("key_id".to_owned(), json!(key))]),
+                }),
+                Ok(KeyNetwork::Known | KeyNetwork::First) => {}
+                Err(error) => tracing::warn!(%error, "the network of a key was not noted"),
+            }
+        });
+    }
+
+    /// What is due every few seconds: learns of attacks that other nodes found, and tells of one that is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn tick(&self) -> std::result::Result<(), StoreError> {
+        let now = self.clock.now();
+        if let Some(ended) = self.sign_ins.take_ended(now) {
+            let detail = json!({
+                "scope": "deployment", "phase": "ended",
+                "seconds": ended.lasted.as_secs(), "refused": ended.refused, "judged": ended.judged,
+            });
+            self.tell(EventKind::CredentialStuffing, Severity::Info, About::default(), detail);
+        }
+        let found = EventQuery {
+            kind: Some(EventKind::CredentialStuffing),
+            severity: Some(Severity::High),
+            from: Some(now - self.config.pressure),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        for stored in self.store.security_events(found).await? {
+            self.sign_ins.press(stored.event.at + self.config.pressure, now);
+        }
+        telemetry::sign_in_pressure(self.sign_ins.is_pressed(now));
+        Ok(())
+    }
+}
