@@ -168,12 +168,7 @@ fn patterns(scope: &str) -> Option<Vec<Pattern>> {
 
 /// Whether `own` speaks of all that `wanted` does.
 fn covers(own: &Pattern, wanted: &Pattern) -> bool {
-    match (own, wanted) {
-        (Pattern::All, _) => true,
-        (Pattern::Resource(own), Pattern::Resource(wanted)) => own == wanted,
-        (own, Pattern::One(wanted)) => own.matches(wanted),
-        (_, Pattern::All) | (Pattern::One(_), Pattern::Resource(_)) => false,
-    }
+    own.common(wanted).as_ref() == Some(wanted)
 }
 
 pub(crate) fn invalid_client() -> Error {

@@ -68,6 +68,8 @@ impl From<Exceeded> for Error {
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: AtomicU64,
+    /// The quota that they were drawn of.
+    quota: AtomicU64,
     start: AtomicI64,
     end: AtomicI64,
     /// Nothing was left to be drawn; from this moment on it is asked again.
@@ -82,6 +84,7 @@ impl Allowance {
     pub(super) fn new() -> Self {
         Self {
             left: AtomicU64::new(0),
+            quota: AtomicU64::new(0),
             start: AtomicI64::new(i64::MIN),
             end: AtomicI64::new(i64::MIN),
             empty_until: AtomicI64::new(i64::MIN),
@@ -94,7 +97,7 @@ impl Allowance {
     #[inline]
     pub(super) fn take(&self, quota: KeyQuota, now: Timestamp) -> Option<Verdict> {
         let end = self.end.load(Ordering::Acquire);
-        if now.as_micros() >= end {
+        if now.as_micros() >= end || !self.is_of(quota) {
             return None;
         }
         let one_less = |left: u64| left.checked_sub(1);
@@ -108,8 +111,14 @@ impl Allowance {
         })
     }
 
+    /// Whether what is at hand was drawn of this quota: a key may have been given another.
+    #[inline]
+    pub(super) fn is_of(&self, quota: KeyQuota) -> bool {
+        self.quota.load(Ordering::Acquire) == quota.requests
+    }
+
     /// Adds what was drawn.
-    pub(super) fn add(&self, block: QuotaBlock, now: Timestamp) {
+    pub(super) fn add(&self, quota: KeyQuota, block: QuotaBlock, now: Timestamp) {
         let QuotaBlock { units, window: Span { start, end } } = block;
         if self.window() != block.window {
             self.left.store(0, Ordering::Release);
@@ -117,6 +126,7 @@ impl Allowance {
             self.start.store(start.as_micros(), Ordering::Release);
             self.end.store(end.as_micros(), Ordering::Release);
         }
+        self.quota.store(quota.requests, Ordering::Release);
         if units == 0 {
             self.empty_until.store((now + ASK_AGAIN).min(end).as_micros(), Ordering::Release);
         }
@@ -176,7 +186,7 @@ mod tests {
     fn serves_what_was_drawn_and_no_more() {
         let allowance = Allowance::new();
         assert_eq!(allowance.take(QUOTA, at(5)), None);
-        allowance.add(block(2, 0, 100), at(5));
+        allowance.add(QUOTA, block(2, 0, 100), at(5));
         assert_eq!(
             [5, 99, 99].map(|now| allowance.take(QUOTA, at(now))),
             [Some(Verdict::Granted), Some(Verdict::Granted), None]
@@ -186,16 +196,16 @@ mod tests {
     #[test]
     fn nothing_of_one_window_is_served_in_the_next() {
         let allowance = Allowance::new();
-        allowance.add(block(2, 0, 100), at(5));
+        allowance.add(QUOTA, block(2, 0, 100), at(5));
         assert_eq!(allowance.take(QUOTA, at(100)), None);
-        allowance.add(block(1, 100, 200), at(100));
+        allowance.add(QUOTA, block(1, 100, 200), at(100));
         assert_eq!([100, 101].map(|now| allowance.take(QUOTA, at(now))), [Some(Verdict::Granted), None]);
     }
 
     #[test]
     fn asks_again_after_a_while_where_nothing_was_left() {
         let allowance = Allowance::new();
-        allowance.add(block(0, 0, 100), at(5));
+        allowance.add(QUOTA, block(0, 0, 100), at(5));
         let exceeded = |wait| {
             let (window, wait) = (Duration::from_secs(100), Duration::from_secs(wait));
             Some(Verdict::Exceeded(Exceeded { quota: QUOTA, window, wait }))
@@ -203,16 +213,16 @@ mod tests {
         assert_eq!(allowance.take(QUOTA, at(5)), exceeded(95));
         assert_eq!([9, 10].map(|now| allowance.take(QUOTA, at(now))), [exceeded(91), None]);
         // Another node has given one back.
-        allowance.add(block(1, 0, 100), at(10));
+        allowance.add(QUOTA, block(1, 0, 100), at(10));
         assert_eq!([10, 11].map(|now| allowance.take(QUOTA, at(now))), [Some(Verdict::Granted), None]);
-        allowance.add(block(0, 0, 100), at(98));
+        allowance.add(QUOTA, block(0, 0, 100), at(98));
         assert_eq!([99, 100].map(|now| allowance.take(QUOTA, at(now))), [exceeded(1), None]);
     }
 
     #[test]
     fn what_is_taken_out_is_served_by_nobody() {
         let allowance = Allowance::new();
-        allowance.add(block(5, 0, 100), at(5));
+        allowance.add(QUOTA, block(5, 0, 100), at(5));
         assert_eq!(allowance.take(QUOTA, at(6)), Some(Verdict::Granted));
         assert_eq!(allowance.take_out(), (4, block(0, 0, 100).window));
         assert_eq!(allowance.take(QUOTA, at(6)), None);

@@ -73,7 +73,13 @@ impl Meter {
 
     /// Whether the key has not been used here for a while.
     pub(super) fn is_idle(&self, now: Timestamp) -> bool {
-        now.as_micros().saturating_sub(self.used_at.load(Ordering::Relaxed)) >= IDLE
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        if used_at == i64::MIN {
+            // It is new.
+            let _ = self.used_at.compare_exchange(used_at, now.as_micros(), Ordering::Relaxed, Ordering::Relaxed);
+            return false;
+        }
+        now.as_micros().saturating_sub(used_at) >= IDLE
     }
 
     /// Takes out what is left of what was drawn, to be given back.

@@ -110,9 +110,14 @@ impl Metering {
             // By itself, since a caller that goes away must not take what was drawn with it.
             let drawn = tokio::spawn(async move {
                 let _turn = turn;
+                if !meter.allowance.is_of(quota)
+                    && let Some(returned) = meter.give_back()
+                {
+                    store.return_quota(vec![returned]).await?;
+                }
                 let block = store.draw_quota(draw).await?;
                 if let Some(block) = block {
-                    meter.allowance.add(block, now);
+                    meter.allowance.add(quota, block, now);
                 }
                 Ok::<_, StoreError>(block.is_some())
             });
@@ -206,21 +211,12 @@ impl Meters {
 
 impl Listener for Meters {
     fn apply(&self, change: &Change) {
-        match *change {
-            Change::ApiKeyChanged { key, .. } => {
-                let meter = lock(&self.by_key).get(&key).cloned();
-                if let Some(returned) = meter.and_then(|meter| meter.give_back()) {
-                    lock(&self.returns).push(returned);
-                }
+        // The store may be an older one, in which this was never drawn: it is lost.
+        if *change == Change::Everything {
+            for meter in lock(&self.by_key).values() {
+                meter.allowance.take_out();
             }
-            // The store may be an older one, in which this was never drawn: it is lost.
-            Change::Everything => {
-                for meter in lock(&self.by_key).values() {
-                    meter.allowance.take_out();
-                }
-                lock(&self.returns).clear();
-            }
-            _ => {}
+            lock(&self.returns).clear();
         }
     }
 }

@@ -230,18 +230,15 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_changes_gives_back_and_one_that_has_gone_is_gone() {
+async fn another_quota_holds_at_once_and_a_key_that_has_gone_is_gone() {
     let (store, feed) = open("sqlite::memory:").await;
     let (organization, key) = key(&store).await;
     let node = Node::of(&store, &feed, (organization, key));
-    let other = Node::of(&store, &Feed::new(), (organization, key));
     assert_eq!(node.ask(per_day(1_000), NOON).await, Verdict::Granted);
-    let told = Change::ApiKeyChanged { organization, key, revision: 2 };
-    feed.publish(&[told]);
-    node.metering.write_behind(NOON).await.unwrap();
-    assert_eq!(other.use_up(per_day(1_000), NOON).await, 999);
-    let revision =
-        store.organization(&crate::store::OrganizationName::Id(organization)).await.unwrap().unwrap().revision;
+    assert_eq!(node.use_up(per_day(5), NOON).await, 4, "what was drawn and not served is drawn anew");
+    assert_eq!(node.use_up(per_day(7), NOON).await, 2);
+    let name = crate::store::OrganizationName::Id(organization);
+    let revision = store.organization(&name).await.unwrap().unwrap().revision;
     store.delete_api_key(AtRevision { organization, revision }, key, act()).await.unwrap();
     assert_eq!(node.ask(per_day(1_000), NOON).await, Verdict::Gone);
 }

@@ -14,11 +14,11 @@ use super::{
 
 on_each_store!(a_refresh_at_the_token_endpoint_is_one_use, either_token_of_a_session_ends_it);
 
-const TOKEN: &str = "/auth/oauth/token";
-const REVOKE: &str = "/auth/oauth/revoke";
+pub(super) const TOKEN: &str = "/auth/oauth/token";
+pub(super) const REVOKE: &str = "/auth/oauth/revoke";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn form(api: &Api, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
+pub(super) fn form(api: &Api, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
     let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     raw(api, path, pairs.join("&"))
 }
@@ -41,7 +41,7 @@ async fn revoke(api: &Api, token: &str) -> Answer {
 }
 
 /// The form of every refusal here (RFC 6749 section 5.2).
-fn assert_refused(answer: &Answer, status: u16, error: &str) {
+pub(super) fn assert_refused(answer: &Answer, status: u16, error: &str) {
     assert_eq!((answer.status, answer.string("/error")), (status, error), "{}", answer.text);
     assert_eq!(members(&answer.json), ["error", "error_description"]);
     assert_eq!(answer.header("content-type"), "application/json");
@@ -86,7 +86,7 @@ async fn the_token_endpoint_names_what_it_refuses() {
         (vec![refresh, token, ("client_id", "authv2"), ("client_id", "authv2")], 400, "invalid_request"),
         (vec![("grant_type", "")], 400, "invalid_request"),
         (vec![("grant_type", "password"), ("username", ADA)], 400, "unsupported_grant_type"),
-        (vec![("grant_type", "client_credentials")], 400, "unsupported_grant_type"),
+        (vec![("grant_type", "client_credentials")], 401, "invalid_client"),
         (vec![("grant_type", "REFRESH_TOKEN"), token], 400, "unsupported_grant_type"),
         (vec![refresh, token, ("client_id", "another")], 401, "invalid_client"),
         (vec![refresh, token, ("client_id", "authv2"), ("client_secret", "x")], 401, "invalid_client"),
@@ -228,10 +228,15 @@ async fn clients_find_the_endpoints_in_the_metadata() {
     let issuer = metadata.string("/issuer").to_owned();
     assert_eq!(metadata.string("/token_endpoint"), format!("{issuer}{TOKEN}"));
     assert_eq!(metadata.string("/revocation_endpoint"), format!("{issuer}{REVOKE}"));
-    assert_eq!(metadata.json["grant_types_supported"], json!(["refresh_token"]));
+    assert_eq!(metadata.string("/introspection_endpoint"), format!("{issuer}/auth/oauth/introspect"));
+    assert_eq!(metadata.json["grant_types_supported"], json!(["refresh_token", "client_credentials"]));
     for endpoint in ["token", "revocation"] {
-        assert_eq!(metadata.json[format!("{endpoint}_endpoint_auth_methods_supported")], json!(["none"]));
+        let methods = json!(["none", "client_secret_basic", "client_secret_post"]);
+        assert_eq!(metadata.json[format!("{endpoint}_endpoint_auth_methods_supported")], methods);
     }
+    let methods = json!(["client_secret_basic", "client_secret_post", "Bearer"]);
+    assert_eq!(metadata.json["introspection_endpoint_auth_methods_supported"], methods);
+    assert_eq!(metadata.json["introspection_signing_alg_values_supported"], json!(["EdDSA"]));
     let document = get(&deployment.api, "/openapi.json", "").await.json;
     for path in [TOKEN, REVOKE] {
         let operation = &document["paths"][path]["post"];
