@@ -136,16 +136,17 @@ impl Metering {
         let mut pending = self.pending.lock().await;
         self.meters.drain(now, &mut pending);
         self.meters.give_back(&self.store).await;
+        loop {
+            match pending.take_uses() {
+                uses if uses.is_empty() => break,
+                uses => self.store.note_key_uses(uses).await?,
+            }
+        }
         while let Some(batch) = pending.next(now) {
             self.store.add_key_usage(batch).await?;
             pending.written();
         }
-        loop {
-            match pending.take_uses() {
-                uses if uses.is_empty() => return Ok(()),
-                uses => self.store.note_key_uses(uses).await?,
-            }
-        }
+        Ok(())
     }
 
     /// Adds old hours up by day, and removes old days: after these times. Once a day, by whichever node comes first.
