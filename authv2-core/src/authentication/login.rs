@@ -128,7 +128,7 @@ impl AuthenticationService {
         let (facts, attempt) = throttle.admit(&self.0.store, &email_key, place, || self.now()).await?;
         let SignInFacts { user, known_network, new_device, .. } = facts;
         let mut watched = monitor.sign_in(&email_key, &login.password, origin.ip, known_network);
-        monitor.admit(&mut watched, throttle)?;
+        monitor.admit(&mut watched)?;
         let checked = self.0.users.check_password(user.as_ref(), login.password.expose()).await;
         let checked = checked.inspect_err(|_| monitor.came_to_nothing(&watched))?;
         let (user, rehashed) = match (user, checked) {

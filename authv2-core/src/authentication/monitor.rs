@@ -195,7 +195,7 @@ impl Monitor {
     ///
     /// # Errors
     /// [`Code::TooManyAttempts`] with the time to wait.
-    pub(super) fn admit(&self, watched: &mut Watched, throttle: &Throttle) -> Result<()> {
+    pub(super) fn admit(&self, watched: &mut Watched) -> Result<()> {
         let now = self.clock.now();
         let slows = [self.config.on_credential_stuffing, self.config.on_password_spraying].contains(&Reaction::Block);
         if watched.is_known || !slows || !self.sign_ins.is_pressed(now) {
@@ -210,7 +210,7 @@ impl Monitor {
             Err(wait) => {
                 telemetry::count(telemetry::STRANGERS_SLOWED, "outcome", "refused");
                 let found = self.sign_ins.turned_away(watched.attempt, now);
-                self.act_on(found, watched, throttle);
+                self.act_on(found, watched);
                 let policy = RatePolicy { name: "sign-in", quota: 1, window: wait };
                 let error =
                     Error::new(Code::TooManyAttempts, "many sign-ins fail at present: come back after the wait");
@@ -232,7 +232,7 @@ impl Monitor {
         let now = self.clock.now();
         if !watched.is_known {
             let found = self.sign_ins.failed(watched.attempt, now);
-            self.act_on(found, watched, throttle);
+            self.act_on(found, watched);
         }
         let about = About { user, ip: watched.ip, ..About::default() };
         let (account, pair) = (watched.attempt.account, (watched.attempt.account, watched.attempt.network));
@@ -251,7 +251,7 @@ impl Monitor {
         }
     }
 
-    fn act_on(&self, found: Vec<Finding>, watched: &Watched, throttle: &Throttle) {
+    fn act_on(&self, found: Vec<Finding>, watched: &Watched) {
         let from_there = About { ip: watched.ip, ..About::default() };
         let window = self.config.window.as_secs();
         for finding in found {
@@ -272,14 +272,13 @@ impl Monitor {
                 Finding::StuffingFrom { accounts } => {
                     let detail = json!({"scope": "network", "accounts": accounts, "window_seconds": window});
                     self.tell(EventKind::CredentialStuffing, Severity::Medium, from_there, detail);
-                    if self.config.on_credential_stuffing == Reaction::Block {
-                        self.block(watched, throttle);
-                    }
                 }
-                Finding::Spraying { accounts } => {
-                    let detail = json!({"accounts": accounts, "window_seconds": window});
-                    self.tell(EventKind::PasswordSpraying, Severity::High, from_there, detail);
-                    if self.config.on_password_spraying == Reaction::Block {
+                Finding::Spraying { accounts, networks } => {
+                    let is_wide = SignIns::is_wide(networks);
+                    let detail = json!({"accounts": accounts, "networks": networks, "window_seconds": window});
+                    let about = if is_wide { About::default() } else { from_there };
+                    self.tell(EventKind::PasswordSpraying, Severity::High, about, detail);
+                    if is_wide && self.config.on_password_spraying == Reaction::Block {
                         let now = self.clock.now();
                         self.sign_ins.press(now + self.config.pressure, now);
                         telemetry::sign_in_pressure(true);

@@ -19,7 +19,7 @@ pub enum Reaction {
     StepUp,
     /// The user's sessions end.
     Revoke,
-    /// Strangers are slowed, or a network waits, before any password of theirs is looked at.
+    /// Strangers are slowed, or those of a network wait, before any password of theirs is looked at.
     Block,
 }
 
@@ -28,8 +28,8 @@ pub enum Reaction {
 pub struct SecurityConfig {
     /// The window in which accounts and denials are counted; 5 minutes by default.
     pub window: Duration,
-    /// Sign-ins to so many accounts, of networks that these are not known at, must fail in a window on one node for an
-    /// attack, and far more of them than succeed; 100 by default.
+    /// Sign-ins to so many accounts, from several networks that these are not known at, must fail in a window on one node
+    /// for an attack, and far more of them than succeed; 100 by default.
     pub stuffing_accounts: u32,
     /// Likewise from one network; 20 by default.
     pub network_accounts: u32,
@@ -39,7 +39,7 @@ pub struct SecurityConfig {
     pub pressure: Duration,
     /// After how long a stranger's first attempt may come back while an attack is on; 10 s by default.
     pub stranger_wait: Duration,
-    /// How long a network waits that tries many accounts; 15 minutes by default.
+    /// How long a network waits that tries many passwords on one account, where it is to; 15 minutes by default.
     pub block_for: Duration,
     /// How many denials of one member in a window are probing; 100 by default, 0 for never.
     pub probing_denials: u32,
@@ -55,8 +55,7 @@ pub struct SecurityConfig {
     pub webhook_secret: Option<Secret>,
     /// The least severity that is sent; `Low` by default.
     pub webhook_severity: Severity,
-    /// What is done while the deployment is under attack: `Block` (strangers are slowed, and a network waits that tries
-    /// many accounts) by default.
+    /// What is done while the deployment is under attack: `Block` (strangers are slowed) by default.
     pub on_credential_stuffing: Reaction,
     /// What is done while one password is tried on many accounts: likewise.
     pub on_password_spraying: Reaction,
@@ -209,7 +208,7 @@ impl SecurityConfig {
         visitor.number(
             "security.block_for",
             1..=DAY,
-            "Seconds that a network waits that tries many accounts.",
+            "Seconds that a network waits that is blocked.",
             &mut self.block_for,
         );
         visitor.number(

@@ -17,6 +17,8 @@ use crate::clock::Timestamp;
 /// How many networks and passwords are told apart.
 const NETWORKS: usize = 4 * 1024;
 const PASSWORDS: usize = 4 * 1024;
+/// From how many networks an attack on the deployment comes at least: one alone is the throttle's.
+const NETWORKS_MIN: usize = 5;
 /// How many more accounts must fail than get in.
 const FAR_MORE: usize = 2;
 /// How far counting goes beyond what makes an attack: on a large deployment many get in as well.
@@ -54,7 +56,7 @@ pub(crate) enum Finding {
     /// Many accounts are tried from the network of this attempt.
     StuffingFrom { accounts: usize },
     /// The password of this attempt is tried on many accounts.
-    Spraying { accounts: usize },
+    Spraying { accounts: usize, networks: usize },
 }
 
 /// An attack that is over, as this node saw it.
@@ -94,6 +96,7 @@ struct OfNetwork {
 #[derive(Debug, Default)]
 struct OfPassword {
     accounts: Distinct,
+    networks: Distinct,
     told: Option<Timestamp>,
 }
 
@@ -107,6 +110,11 @@ struct Attack {
 }
 
 impl SignIns {
+    /// Whether so many networks are more than the throttle of each can deal with.
+    pub(crate) fn is_wide(networks: usize) -> bool {
+        networks >= NETWORKS_MIN
+    }
+
     pub(crate) fn new(rules: Rules) -> Self {
         let state = State {
             failing: Distinct::default(),
@@ -151,7 +159,7 @@ impl SignIns {
 
         let (failed, passed) = (failing.note(attempt.account, now, wide), passing.count(now, wide));
         let from = networks.note(attempt.network, now, wide);
-        if failed >= accounts && failed >= FAR_MORE * passed {
+        if failed >= accounts && failed >= FAR_MORE * passed && Self::is_wide(from) {
             self.pressed_until.fetch_max((now + pressure).as_micros(), Ordering::Relaxed);
             if attack.is_none() {
                 findings.push(Finding::Stuffing { accounts: failed, networks: from });
@@ -175,7 +183,9 @@ impl SignIns {
         }
         findings.extend(by_password.update(attempt.password, now, |of| {
             let tried = of.accounts.note(attempt.account, now, window(of_password));
-            (tried >= of_password && is_due(&mut of.told, now, length)).then_some(Finding::Spraying { accounts: tried })
+            let networks = of.networks.note(attempt.network, now, window(of_password));
+            let is_told = tried >= of_password && is_due(&mut of.told, now, length);
+            is_told.then_some(Finding::Spraying { accounts: tried, networks })
         }));
         findings
     }
@@ -274,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn one_network_alone_is_no_attack_on_the_deployment() {
+        let sign_ins = SignIns::new(RULES);
+        for account in 0..1_000 {
+            sign_ins.failed(one(account, account % 4, account), at(0));
+        }
+        assert!(!sign_ins.is_pressed(at(0)));
+        let found = sign_ins.failed(one(1_000, 4, 1_000), at(0));
+        assert!(matches!(found[..], [Finding::Stuffing { networks: 5, .. }]), "{found:?}");
+    }
+
+    #[test]
     fn slow_failures_are_none() {
         let sign_ins = SignIns::new(RULES);
         for account in 0..1_000 {
@@ -311,7 +332,7 @@ mod tests {
     fn one_password_on_many_accounts_is_spraying() {
         let sign_ins = SignIns::new(RULES);
         let found: Vec<_> = (0..20).flat_map(|account| sign_ins.failed(one(account, account, 7), at(0))).collect();
-        assert_eq!(found, [Finding::Spraying { accounts: 10 }]);
+        assert_eq!(found, [Finding::Spraying { accounts: 10, networks: 10 }]);
     }
 
     #[test]
