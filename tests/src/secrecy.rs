@@ -13,16 +13,8 @@ use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
 /// Under these names answers give what opens something.
-const GIVEN: [&str; 8] = [
-    "access_token",
-    "refresh_token",
-    "csrf_token",
-    "secret",
-    "ticket",
-    "mfa_token",
-    "otpauth_uri",
-    "recovery_codes",
-];
+const GIVEN: [&str; 8] =
+    ["access_token", "refresh_token", "csrf_token", "secret", "ticket", "mfa_token", "otpauth_uri", "recovery_codes"];
 /// Under these names requests bring it.
 const BROUGHT: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
 /// What starts like this and goes on as long is one of ours: refresh tokens, cookies, API keys.
