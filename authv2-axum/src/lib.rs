@@ -48,4 +48,6 @@ mod guides {
     struct Permissions;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[doc = include_str!("../../docs/limits.md")]
+    struct Limits;
 }

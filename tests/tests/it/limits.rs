@@ -122,7 +122,7 @@ async fn leases_never_let_through_too_many_and_lose_little() {
     let asked = calls(&redis) - asked_before;
     // What a node may lose is a lease, a sixteenth of the burst.
     assert!(passed <= 6_400 && passed >= 6_400 - 3 * 400, "{passed}");
-    assert!(asked < 3_000, "{asked} questions for {passed} requests");
+    assert!(asked < 5_000, "{asked} questions for {passed} requests");
     let more = storm(&nodes, 64, 100, |_| vec![Take::one(limit, Subject::Everybody)]).await;
     assert!(passed + more <= 6_400, "{passed} and {more}");
 }

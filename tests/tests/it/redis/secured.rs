@@ -1,9 +1,11 @@
 //! The way in: an ACL user with nothing but the rights that the guide names, and TLS.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use authv2_core::{
-    config::RedisConfig,
+    clock::SystemClock,
+    config::{LimitConfig, RedisConfig},
+    limit::{Limiter, Outage, Policy, Rate, Subject, Take},
     master_key::MasterKey,
     store::shared::{RedisError, SharedCache},
 };
@@ -41,6 +43,11 @@ pub(super) async fn does_everything(cache: &SharedCache) {
     assert!(cache.member(organization, somebody, now()).await.is_some());
     cache.forget_member(organization, somebody, 2).await;
     assert!(cache.member(organization, somebody, now()).await.is_none());
+    let names = MasterKey::from_bytes(&[7; 32]).derive("limit names");
+    let limiter = Limiter::new(&LimitConfig::default(), cache.clone(), Arc::new(SystemClock::new()), &names);
+    let rate = Rate::new(5, Duration::from_secs(60), None).unwrap();
+    let takes = ["a", "b"].map(|name| Take::one(Policy::new("rights", rate), Subject::Other(name)));
+    assert!(limiter.take(&takes, Outage::Refuse).await.unwrap().allowed);
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     cache.on_wake(move || told.send(()).unwrap_or_default());
     heard.recv().await.unwrap();
