@@ -226,6 +226,8 @@ fn never_prints_a_secret() {
         "redis.password",
         "redis.sentinel_password",
         "password.pepper",
+        "security.webhook_url",
+        "security.webhook_secret",
     ];
     let secret = || Some(WORD.into());
     let redis =
@@ -235,6 +237,7 @@ fn never_prints_a_secret() {
         bootstrap_admin: Some(BootstrapAdmin { email: "root@example.com".into(), password: WORD.into() }),
         store: StoreConfig { url: WORD.into(), migrate_url: Some(WORD.into()), ..StoreConfig::default() },
         redis,
+        security: SecurityConfig { webhook_url: secret(), webhook_secret: secret(), ..SecurityConfig::default() },
         password: PasswordConfig { pepper: Some(WORD.into()), ..PasswordConfig::default() },
         ..Config::default()
     };
