@@ -158,6 +158,7 @@ mod tests {
             .map_err(|refused| refused.fields().iter().map(|problem| (problem.field.clone(), problem.code)).collect())
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "read as the bodies that they are")]
     fn key(more: Value) -> Value {
         let mut body = json!({"name": "nightly", "scopes": ["orders:read"]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -147,7 +147,7 @@ mod tests {
                 .collect();
             while writers.iter().any(|writer| !writer.is_finished()) {
                 counts.take(Timestamp::from_seconds(900), |class, _, uses| {
-                    *sums.entry(class).or_default() += uses.allowed
+                    *sums.entry(class).or_default() += uses.allowed;
                 });
             }
         });

@@ -146,9 +146,9 @@ mod tests {
         }
     }
 
-    fn config(url: String) -> SecurityConfig {
+    fn config(url: &str) -> SecurityConfig {
         let webhook_secret = Some(Secret::from(SECRET));
-        SecurityConfig { webhook_url: Some(Secret::from(url.as_str())), webhook_secret, ..SecurityConfig::default() }
+        SecurityConfig { webhook_url: Some(Secret::from(url)), webhook_secret, ..SecurityConfig::default() }
     }
 
     /// Answers each request with the next status; what was asked.
@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn sends_an_event_again_under_its_id_until_it_is_taken() {
         let (url, served) = receiver(&[500, 204]).await;
-        let webhook = Webhook::of(&config(url), Profile::Development).unwrap().unwrap();
+        let webhook = Webhook::of(&config(&url), Profile::Development).unwrap().unwrap();
         assert!(!format!("{webhook:?}").contains("secret-path"));
         let event = event(Severity::High);
         webhook.deliver(&event).await.unwrap();
@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_what_matters_less_to_itself() {
-        let config = config("http://127.0.0.1:9/".to_owned());
+        let config = config("http://127.0.0.1:9/");
         let webhook = Webhook::of(&config, Profile::Development).unwrap().unwrap();
         webhook.deliver(&event(Severity::Info)).await.unwrap();
     }
