@@ -355,7 +355,8 @@ fn no_key_escapes_brute_force() {
         let store = (random.below(3) == 0).then(|| scene.stores[random.below(3)]);
         let is_new = random.below(2) == 0;
 
-        let outcome = judge_key(model, author, KeyRights { scopes: &scopes, store, holder }, is_new);
+        let key = KeyRights { scopes: &scopes, store, holder, is_own: round % 2 == 0 };
+        let outcome = judge_key(model, author, key, is_new);
         let key_at = |place| Power(Power::of(model, holder, place).0, Some(&*scopes));
         let mut reached = scene.places().filter(|place| store.is_none() || *place == store);
         let escalates = reached.any(|place| {
