@@ -106,7 +106,7 @@ impl AuthenticationService {
     /// and takes no lock.
     ///
     /// # Errors
-    /// [`QuotaExceeded`](crate::error::Code::QuotaExceeded).
+    /// [`QuotaExceeded`](crate::Code::QuotaExceeded).
     #[inline]
     pub(super) fn quota_at_hand(&self, principal: &Principal) -> Option<Result<()>> {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
@@ -118,7 +118,7 @@ impl AuthenticationService {
     /// [`quota_at_hand`](Self::quota_at_hand), drawing where that is needed.
     ///
     /// # Errors
-    /// [`QuotaExceeded`](crate::error::Code::QuotaExceeded); [`InvalidToken`](crate::error::Code::InvalidToken) if the
+    /// [`QuotaExceeded`](crate::Code::QuotaExceeded); [`InvalidToken`](crate::Code::InvalidToken) if the
     /// key has just been deleted; or an outage.
     pub(super) async fn draw_quota(&self, principal: &Principal) -> Result<()> {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {

@@ -90,7 +90,7 @@ async fn a_key_with_bounds_and_a_token_hand_out_no_secret() {
     let (keys, other) = (acme.path("/api-keys"), acme.key(&acme.owner, json!({})).await);
     let free = acme.key(&acme.owner, json!({})).await;
     let client = [("client_id", free.id.as_str()), ("client_secret", free.secret.as_str())];
-    let token = send(form(api, TOKEN, &[&[("grant_type", "client_credentials")], &client[..]].concat())).await;
+    let token = send(form(api, TOKEN, &[&[("grant_type", "client_credentials")][..], &client].concat())).await;
     let mut bound = vec![token.string("/access_token").to_owned()];
     for bounds in [
         json!({"expires_in": 3600}),
