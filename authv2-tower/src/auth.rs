@@ -19,7 +19,7 @@ use std::{
 use authv2_core::{
     AuthenticationService, Principal,
     api::{finish, problem_response, tell_limit},
-    authentication::{Authenticating, RequestId, Requirement},
+    authentication::{Authenticating, Metered, RequestId, Requirement},
     limit::Verdict,
     metering::RouteClass,
 };
@@ -139,8 +139,8 @@ pin_project! {
         state: State<S, B>,
         id: RequestId,
         nonce: Option<(HeaderName, HeaderValue)>,
-        // An API key whose use is to be counted.
-        metered: Option<(AuthenticationService, Principal)>,
+        // A use of an API key, counted also where the caller goes away, or the inner service fails.
+        metered: Option<Metered>,
         limit: Option<Verdict>,
     }
 }
@@ -181,9 +181,9 @@ where
                     if let Some(Refused(error)) = response.extensions_mut().remove() {
                         response = problem_response(&error, this.id).map(R::from);
                     }
-                    if let Some((auth, key)) = this.metered.take() {
+                    if let Some(metered) = this.metered.take() {
                         let class = response.extensions().get().copied().unwrap_or(RouteClass::OTHER);
-                        auth.served(&key, class, response.status());
+                        metered.answered(class, response.status());
                     }
                     complete(&mut response, this.id, this.nonce.take());
                     if let Some(limit) = this.limit {
@@ -205,8 +205,8 @@ where
                     };
                     match caller {
                         Ok(caller) => {
-                            let key = caller.principal().filter(|principal| principal.api_key().is_some());
-                            *this.metered = key.map(|key| (layer.auth.clone(), key.clone()));
+                            let metered = |caller| layer.auth.metered(caller, RouteClass::OTHER);
+                            *this.metered = caller.principal().and_then(metered);
                             *this.limit = caller.principal().and_then(Principal::limit).copied();
                             request.extensions_mut().insert(caller);
                             inner.call(request)

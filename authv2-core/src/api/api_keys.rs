@@ -206,7 +206,7 @@ pub(super) async fn read(call: Call<'_>) -> Result<Reply> {
     (status = 201, body = MintedResponse),
     (status = 401, description = "`unauthenticated`, `invalid_token`, `step_up_required`", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "`permission_denied`, `insufficient_scope`, `privilege_escalation`", body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "`not_found`: no such organization or key, or not a member", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "`not_found`: no such organization or key, a key that has ended, or not a member", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn rotate(call: Call<'_>) -> Result<Reply> {

@@ -184,13 +184,12 @@ impl Api {
             Access::Ending => Some(signed_in(self.auth.authenticate_to_end(head).await?)?),
         };
         *limit = principal.as_ref().and_then(Principal::limit).copied();
-        let Some(key) = principal.clone().filter(|principal| principal.api_key().is_some()) else {
-            return self.answer((found.parameters, *takes, *handler), head, body, (principal, begin)).await;
-        };
         let class = RouteClass::new(found.pattern);
+        let metered = principal.as_ref().and_then(|principal| self.auth.metered(principal, class));
         let answer = self.answer((found.parameters, *takes, *handler), head, body, (principal, begin)).await;
-        let status = answer.as_ref().map_or_else(|error| error.code().status(), Reply::status);
-        self.auth.served(&key, class, status);
+        if let Some(metered) = metered {
+            metered.answered(class, answer.as_ref().map_or_else(|error| error.code().status(), Reply::status));
+        }
         answer
     }
 

@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 
 use super::{AuthenticationService, Basis, Standing, Tries, Written};
 use crate::{
-    api_key::{self, ApiKey},
+    api_key::{self, ApiKey, LiveKey},
     audit::Origin,
     error::{Code, Error, FieldError, Result},
     id::{KeyId, MemberId, StoreId},
     organization,
-    permission::{KeyRights, Model, Pattern, Permission, judge_key},
+    permission::{KeyRights, Model, Pattern, Permission, Refusal, judge_key},
+    principal::{Method, Principal},
     secret::{Secret, random_bytes},
     store::{
         ApiKeyPage, ApiKeyRecord, Assignment, KeyCreation, KeyQuota, KeyRateLimit, KeyRotation, MemberKind, NewApiKey,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 const CREATE: Permission = crate::permission!("api_keys:create");
-const READ: Permission = crate::permission!("api_keys:read");
+pub(super) const READ: Permission = crate::permission!("api_keys:read");
 const UPDATE: Permission = crate::permission!("api_keys:update");
 const DELETE: Permission = crate::permission!("api_keys:delete");
 
@@ -57,8 +58,8 @@ impl AuthenticationService {
     ///
     /// # Errors
     /// [`Code::PermissionDenied`], [`Code::StepUpRequired`], [`Code::PrivilegeEscalation`] where a scope is beyond the
-    /// caller's own, or beyond the service account's; [`Code::ValidationFailed`] on `name`, `store` and
-    /// `service_account`, [`Code::TooManyApiKeys`], or an outage.
+    /// caller's own, or beyond the service account's, or the caller is a key that has bounds of its own;
+    /// [`Code::ValidationFailed`] on `name`, `store` and `service_account`, [`Code::TooManyApiKeys`], or an outage.
     pub(crate) async fn mint_api_key(
         &self,
         standing: &Standing,
@@ -89,8 +90,9 @@ impl AuthenticationService {
                 return Err(Error::invalid(problems));
             }
             let act = standing.act("api_key.created", origin).on(id);
-            let rights = KeyRights { scopes: &wanted.scopes, store, holder: &bounding.roles };
-            if let Err(refusal) = judge_key(&basis.model, basis.author(), rights, true) {
+            let rights = bounding.rights(&basis, &wanted.scopes, store);
+            let judged = may_hand_out(&standing.principal);
+            if let Err(refusal) = judged.and_then(|()| judge_key(&basis.model, basis.author(), rights, true)) {
                 return Err(self.refused(act, &refusal).await?);
             }
             let key = ApiKeyRecord {
@@ -130,8 +132,9 @@ impl AuthenticationService {
     /// where they were to. The caller becomes the member that bounds it, unless a service account does.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::PermissionDenied`], [`Code::StepUpRequired`], [`Code::PrivilegeEscalation`] where a
-    /// scope is beyond the caller's own, or an outage.
+    /// [`Code::NotFound`], also for a key that has ended; [`Code::PermissionDenied`], [`Code::StepUpRequired`],
+    /// [`Code::PrivilegeEscalation`] where a scope is beyond the caller's own, or the caller is a key that has bounds
+    /// of its own; or an outage.
     pub(crate) async fn rotate_api_key(
         &self,
         standing: &Standing,
@@ -153,9 +156,13 @@ impl AuthenticationService {
             };
             let act = standing.act("api_key.rotated", origin).on(key.id);
             let scopes = scopes_of(&key)?;
-            let rights = KeyRights { scopes: &scopes, store: key.store, holder: &bounding.roles };
-            if let Err(refusal) = judge_key(&basis.model, basis.author(), rights, false) {
+            let rights = bounding.rights(&basis, &scopes, key.store);
+            let judged = may_hand_out(&standing.principal);
+            if let Err(refusal) = judged.and_then(|()| judge_key(&basis.model, basis.author(), rights, false)) {
                 return Err(self.refused(act, &refusal).await?);
+            }
+            if key.expires_at.is_some_and(|end| end <= act.at) {
+                return Err(Error::new(Code::NotFound, "the key has ended: make another one"));
             }
             let (secret, hash) = new_secret(&key.environment, key.id)?;
             let grace_until = act.at + grace;
@@ -233,11 +240,27 @@ impl AuthenticationService {
     }
 }
 
+impl Bounding {
+    /// What a key that this member bounds is good for.
+    fn rights<'a>(&'a self, basis: &Basis, scopes: &'a [Pattern], store: Option<StoreId>) -> KeyRights<'a> {
+        KeyRights { scopes, store, holder: &self.roles, is_own: self.member == basis.standing.member() }
+    }
+}
+
 impl Basis {
     /// The caller as the member that bounds a key.
     fn caller(&self) -> Bounding {
         Bounding { member: self.standing.member(), kind: self.standing.kind(), roles: self.roles.clone() }
     }
+}
+
+/// Whether the caller may get secrets of keys at all. What bounds a key beside its scopes does not bound the keys that
+/// it makes, and what a token makes outlives it: none of these hands out a secret.
+fn may_hand_out(caller: &Principal) -> Result<(), Refusal> {
+    let Some(key) = caller.api_key().map(LiveKey::record) else { return Ok(()) };
+    let is_limited = key.rate_limit.is_some() || key.quota.is_some();
+    let is_bound = is_limited || key.expires_at.is_some() || !key.allowed_ips.is_empty();
+    if is_bound || caller.method() != Method::ApiKey { Err(Refusal::BoundCaller) } else { Ok(()) }
 }
 
 /// The one answer for a key that does not exist and for one of another organization.

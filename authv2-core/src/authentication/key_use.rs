@@ -4,12 +4,11 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AuthenticationService, Standing};
+use super::{AuthenticationService, Standing, api_keys::READ};
 use crate::{
     calendar::{Calendar, Span},
     clock::Timestamp,
-    error::{Code, Error, Result},
-    id::KeyId,
+    error::Result,
     metering::{Outcome, RouteClass, Verdict},
     principal::Principal,
     store::{KeyUsageRow, Uses},
@@ -53,17 +52,48 @@ pub struct UsageBucket {
     rate_limited: i64,
 }
 
+/// A request by an API key that is being answered. Counted when it is dropped: as allowed, unless it was
+/// [`answered`](Self::answered) otherwise, since what it was to do may have been done.
+#[derive(Debug)]
+#[must_use = "it counts when it is dropped"]
+pub struct Metered {
+    auth: AuthenticationService,
+    principal: Principal,
+    class: RouteClass,
+    outcome: Outcome,
+}
+
+impl Metered {
+    /// Counts it as a request of `class` that was answered with `status`.
+    pub fn answered(mut self, class: RouteClass, status: StatusCode) {
+        (self.class, self.outcome) = (class, Outcome::of(status));
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.auth.count_use(&self.principal, self.class, self.outcome);
+    }
+}
+
 impl AuthenticationService {
     /// Counts a request that an API key made, or a token that was issued for one, once it is answered with `status`:
     /// 401 and 403 as denied, 429 as limited, all else as allowed. Of other callers nothing is counted. `class` is what
     /// the uses of routes are told apart by.
     pub fn served(&self, principal: &Principal, class: RouteClass, status: StatusCode) {
-        let outcome = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Denied,
-            StatusCode::TOO_MANY_REQUESTS => Outcome::RateLimited,
-            _ => Outcome::Allowed,
-        };
-        self.count_use(principal, class, outcome);
+        self.count_use(principal, class, Outcome::of(status));
+    }
+
+    /// [`served`](Self::served) for a request that is being answered: it is counted even if nobody waits for that.
+    /// None for callers of which nothing is counted.
+    #[must_use]
+    pub fn metered(&self, principal: &Principal, class: RouteClass) -> Option<Metered> {
+        principal.api_key().is_some().then(|| Metered {
+            auth: self.clone(),
+            principal: principal.clone(),
+            class,
+            outcome: Outcome::Allowed,
+        })
     }
 
     pub(super) fn count_use(&self, principal: &Principal, class: RouteClass, outcome: Outcome) {
@@ -76,7 +106,7 @@ impl AuthenticationService {
     /// and takes no lock.
     ///
     /// # Errors
-    /// [`Code::QuotaExceeded`].
+    /// [`QuotaExceeded`](crate::Code::QuotaExceeded).
     #[inline]
     pub(super) fn quota_at_hand(&self, principal: &Principal) -> Option<Result<()>> {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
@@ -88,7 +118,8 @@ impl AuthenticationService {
     /// [`quota_at_hand`](Self::quota_at_hand), drawing where that is needed.
     ///
     /// # Errors
-    /// [`Code::QuotaExceeded`]; [`Code::InvalidToken`] if the key has just been deleted; or an outage.
+    /// [`QuotaExceeded`](crate::Code::QuotaExceeded); [`InvalidToken`](crate::Code::InvalidToken) if the
+    /// key has just been deleted; or an outage.
     pub(super) async fn draw_quota(&self, principal: &Principal) -> Result<()> {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
             return Ok(());
@@ -109,23 +140,16 @@ impl AuthenticationService {
     /// without `from` for a day of hours, or thirty days. What was counted in the last few seconds may be missing.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if there is no such key; [`Code::PermissionDenied`] or [`Code::InsufficientScope`] without
-    /// `api_keys:read` where the key acts; or an outage.
+    /// As those of [`api_key`](Self::api_key).
     pub(crate) async fn key_usage(
         &self,
         standing: &Standing,
-        key: KeyId,
+        id: &str,
         (from, to): (Option<Timestamp>, Option<Timestamp>),
         bucket: Bucket,
     ) -> Result<KeyUsage> {
         let organization = &standing.organization;
-        let found = self.0.store.api_key(organization.id, key).await?;
-        let place = found.as_ref().and_then(|(key, _)| key.store);
-        standing.require_at(&crate::permission!("api_keys:read"), place.or(standing.bound_to))?;
-        let Some((record, _)) = found.filter(|(key, _)| standing.bound_to.is_none() || key.store == standing.bound_to)
-        else {
-            return Err(Error::new(Code::NotFound, "there is no such API key"));
-        };
+        let (record, _) = self.key_for(standing, id, &READ).await?;
         let calendar = Calendar::of(&organization.time_zone);
         let end = to.unwrap_or_else(|| self.now());
         let begin = from.unwrap_or_else(|| match bucket {
@@ -133,7 +157,7 @@ impl AuthenticationService {
             Bucket::Day => end - std::time::Duration::from_secs(30 * 24 * 3600),
         });
         let start = bucket.start(&calendar, begin).unwrap_or(begin);
-        let rows = self.0.store.key_usage(organization.id, key, Span { start, end }).await?;
+        let rows = self.0.store.key_usage(organization.id, record.id, Span { start, end }).await?;
         let buckets = added_up(rows, |at| bucket.start(&calendar, at).unwrap_or(at));
         let mut sum = Uses::default();
         for UsageBucket { allowed, denied, rate_limited, .. } in &buckets {

@@ -52,7 +52,7 @@ pub use self::{
     credentials::{Peer, RequestHead, RequestId},
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
-    key_use::{KeyUsage, UsageBucket},
+    key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
 };

@@ -104,7 +104,9 @@ impl Allowance {
         if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok() {
             return Some(Verdict::Granted);
         }
-        (now.as_micros() < self.empty_until.load(Ordering::Acquire)).then(|| {
+        let until = Timestamp::from_micros(self.empty_until.load(Ordering::Acquire));
+        // Further ahead than that it is of a clock that was set back.
+        (now < until && until.since(now) <= ASK_AGAIN).then(|| {
             let (start, end) =
                 (Timestamp::from_micros(self.start.load(Ordering::Acquire)), Timestamp::from_micros(end));
             Verdict::Exceeded(Exceeded { quota, window: end.since(start), wait: end.since(now) })
@@ -217,6 +219,15 @@ mod tests {
         assert_eq!([10, 11].map(|now| allowance.take(QUOTA, at(now))), [Some(Verdict::Granted), None]);
         allowance.add(QUOTA, block(0, 0, 100), at(98));
         assert_eq!([99, 100].map(|now| allowance.take(QUOTA, at(now))), [exceeded(1), None]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait() {
+        let allowance = Allowance::new();
+        allowance.add(QUOTA, block(0, 86_400, 172_800), at(86_400));
+        assert_eq!(allowance.take(QUOTA, at(50)), None);
+        allowance.add(QUOTA, block(1, 0, 86_400), at(50));
+        assert_eq!([50, 51].map(|now| allowance.take(QUOTA, at(now))), [Some(Verdict::Granted), None]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
+
 use self::pending::Pending;
 pub(crate) use self::{allowance::Verdict, meter::Meter};
 use crate::{
@@ -26,6 +28,8 @@ use crate::{
 
 /// Old uses are added up once in this time.
 const TENDED: Duration = Duration::from_secs(23 * 3600);
+/// The most keys whose quotas are given back in one write: it must not keep other writers waiting.
+const RETURNED: usize = 100;
 /// How long a batch is known that was added: longer than a node would send it again.
 const SENT_AGAIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -58,6 +62,17 @@ pub(crate) enum Outcome {
     RateLimited = 2,
 }
 
+impl Outcome {
+    /// By what it was answered with.
+    pub(crate) fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied,
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited,
+            _ => Self::Allowed,
+        }
+    }
+}
+
 /// The meters of this node.
 #[derive(Debug)]
 pub(crate) struct Metering {
@@ -66,6 +81,8 @@ pub(crate) struct Metering {
     meters: Arc<Meters>,
     /// What was counted and is not written yet. Held while it is written: one writes at a time.
     pending: tokio::sync::Mutex<Pending>,
+    /// When this node last tended to old uses, all the way.
+    tended_at: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +96,7 @@ impl Metering {
     pub(crate) fn new(store: SharedStore, feed: &Feed) -> Self {
         let meters = Arc::<Meters>::default();
         feed.listen(Arc::clone(&meters) as _);
-        Self { store, node: NodeId::new(), meters, pending: tokio::sync::Mutex::default() }
+        Self { store, node: NodeId::new(), meters, pending: tokio::sync::Mutex::default(), tended_at: Mutex::default() }
     }
 
     /// The meter of a key: to be kept beside what is known of it, since this takes a lock.
@@ -154,6 +171,11 @@ impl Metering {
     /// # Errors
     /// The store's.
     pub(crate) async fn tend(&self, now: Timestamp, (hours, days): (Duration, Duration)) -> Result<(), StoreError> {
+        // Whoever holds the lease would get it anew each time.
+        let is_recent = |at: Timestamp| at <= now && now.since(at) < TENDED;
+        if lock(&self.tended_at).is_some_and(is_recent) {
+            return Ok(());
+        }
         if !self.store.take_lease("tend key usage", self.node, now, now + TENDED).await? {
             return Ok(());
         }
@@ -162,6 +184,7 @@ impl Metering {
         loop {
             after = self.store.tend_key_usage(after, before).await?;
             if after.is_none() {
+                *lock(&self.tended_at) = Some(now);
                 return Ok(());
             }
         }
@@ -182,13 +205,14 @@ impl Meters {
     fn drain(&self, now: Timestamp, pending: &mut Pending) {
         let mut returns = Vec::new();
         lock(&self.by_key).retain(|_, meter| {
+            // Asked first: new handles are made under this lock alone, so that nobody counts on this one after it.
+            let is_alone = Arc::get_mut(meter).is_some();
             meter.drain(now, pending);
             let is_idle = meter.is_idle(now);
             if is_idle {
                 returns.extend(meter.give_back());
             }
-            // New handles are made under this lock alone.
-            !is_idle || Arc::strong_count(meter) > 1
+            !(is_idle && is_alone)
         });
         lock(&self.returns).append(&mut returns);
     }
@@ -198,14 +222,22 @@ impl Meters {
         lock(&self.returns).extend(returns);
     }
 
-    /// Tried once: after a failure nobody knows whether it was done, and what is given back twice is served twice.
+    /// Each tried once: after a failure nobody knows whether it was done, and what is given back twice is served twice.
+    /// What was not tried waits for the next time.
     async fn give_back(&self, store: &SharedStore) {
-        let returns = std::mem::take(&mut *lock(&self.returns));
-        if returns.is_empty() {
-            return;
-        }
-        if let Err(error) = store.return_quota(returns).await {
-            tracing::warn!(%error, "what was drawn of quotas and not served is lost");
+        loop {
+            let batch = {
+                let mut returns = lock(&self.returns);
+                let rest = returns.len().saturating_sub(RETURNED);
+                returns.split_off(rest)
+            };
+            if batch.is_empty() {
+                return;
+            }
+            if let Err(error) = store.return_quota(batch).await {
+                tracing::warn!(%error, "what was drawn of quotas and not served is lost");
+                return;
+            }
         }
     }
 }

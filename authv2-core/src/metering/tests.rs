@@ -14,8 +14,8 @@ use crate::{
     id::{MemberId, RoleId, UserId},
     secret::SecretHash,
     store::{
-        ApiKeyRecord, AtRevision, Intercepted, Interceptor, Named, NewApiKey, NewOrganization, NewRole, NewUser,
-        QuotaPeriod, Revised, Uses,
+        ApiKeyRecord, AtRevision, Intercepted, Interceptor, KeyUsageBatch, Named, NewApiKey, NewOrganization, NewRole,
+        NewUser, QuotaPeriod, Revised, Uses,
         sql::{SqlOptions, SqlStore},
     },
     testing::counting::Counter,
@@ -374,6 +374,52 @@ async fn meters_that_nobody_needs_go() {
     drop(meter);
     metering.write_behind(NOON + Duration::from_secs(90)).await.unwrap();
     assert_eq!((count(), counted(&store, key).await.allowed), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_uses_are_tended_once_a_day_and_by_one_node() {
+    let (store, feed) = open("sqlite::memory:").await;
+    let counter = Arc::new(Counter::default());
+    let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&counter)));
+    let (one, other) = (Metering::new(Arc::clone(&store), &feed), Metering::new(Arc::clone(&store), &feed));
+    let kept = (Duration::from_secs(31 * 86_400), Duration::from_secs(400 * 86_400));
+    for hour in 0..23 {
+        for node in [&one, &other] {
+            node.tend(NOON + Duration::from_secs(hour * 3_600), kept).await.unwrap();
+        }
+    }
+    assert_eq!(counter.take().get("tend_key_usage"), Some(&1));
+    one.tend(NOON + Duration::from_secs(23 * 3_600), kept).await.unwrap();
+    assert_eq!(counter.take().get("tend_key_usage"), Some(&1));
+    // A clock that was ahead and is set back.
+    one.tend(NOON, kept).await.unwrap();
+    assert_eq!(counter.take().get("tend_key_usage"), Some(&1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_old_batch_goes_however_many_there_are() {
+    let (store, feed) = open("sqlite::memory:").await;
+    let counter = Arc::new(Counter::default());
+    let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&counter)));
+    for _ in 0..10_001 {
+        let batch = KeyUsageBatch { id: uuid::Uuid::now_v7(), at: NOON, counts: Vec::new() };
+        store.add_key_usage(batch).await.unwrap();
+    }
+    let kept = (Duration::from_secs(31 * 86_400), Duration::from_secs(400 * 86_400));
+    Metering::new(Arc::clone(&store), &feed).tend(NOON + 2 * SENT_AGAIN, kept).await.unwrap();
+    assert_eq!(counter.take().get("tend_key_usage"), Some(&2), "ten thousand, and the last one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_give_back_in_writes_of_a_hundred() {
+    let (store, feed) = open("sqlite::memory:").await;
+    let counter = Arc::new(Counter::default());
+    let store: SharedStore = Arc::new(Intercepted::new(store, Arc::clone(&counter)));
+    let metering = Metering::new(Arc::clone(&store), &feed);
+    let returned = |_| QuotaReturn { organization: OrgId::new(), key: KeyId::new(), window: day(), units: 1 };
+    lock(&metering.meters.returns).extend((0..250).map(returned));
+    metering.close(NOON).await.unwrap();
+    assert_eq!(counter.take().get("return_quota"), Some(&3));
 }
 
 /// A naive model of one window: what was granted is never more than the quota, and no less than the quota but what nodes

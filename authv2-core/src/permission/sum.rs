@@ -65,6 +65,13 @@ impl<'m> Atom<'m> {
     }
 }
 
+impl Pattern {
+    /// Whether it speaks of all that `other` does.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        Atom::of(other).is_in(self)
+    }
+}
+
 /// What an allow waits for. Terms are the same when they are written the same: what a condition means is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Term<'m> {
@@ -182,6 +189,21 @@ impl<'m> Sum<'m> {
         })
     }
 
+    /// [`uncovered`](Self::uncovered), where somebody else than `author` is the caller that the conditions of this ask
+    /// about: one that may ask about the caller covers nothing, and a deny of that kind may bar `author` alone.
+    pub(super) fn uncovered_as_another(
+        &self,
+        author: &Self,
+        mut atoms: impl Iterator<Item = Atom<'m>>,
+    ) -> Option<Atom<'m>> {
+        atoms.find(|atom| {
+            let (mut own, there) = (author.at(*atom), self.at(*atom));
+            own.allows.retain(|term| !term.when.is_some_and(may_ask_for_caller));
+            let bars_author = own.denies.iter().flatten().any(|when| may_ask_for_caller(when));
+            there.allows.iter().any(|term| bars_author || !own.covers(term, &there.denies))
+        })
+    }
+
     /// Whether `after` allows at `atom` what this does not, under whatever condition.
     pub(super) fn gains(&self, after: &Self, atom: Atom<'m>) -> bool {
         !self.gained(after, atom).is_empty()
@@ -218,7 +240,38 @@ impl<'m> Sum<'m> {
     }
 }
 
+/// Whether a condition may depend on the caller. An escape could spell the variable's name.
+fn may_ask_for_caller(when: &str) -> bool {
+    when.contains("principal") || when.contains('\\')
+}
+
 /// Whether a condition may depend on the caller's roles. An escape could spell the attribute's name.
 fn may_ask_for_roles(when: &str) -> bool {
     when.contains("roles") || when.contains('\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_what_it_speaks_of_and_no_more() {
+        let pattern = |text: &str| text.parse::<Pattern>().unwrap();
+        for (own, wanted, is_covered) in [
+            ("*", "*", true),
+            ("*", "orders:*", true),
+            ("*", "orders:read", true),
+            ("orders:*", "*", false),
+            ("orders:*", "orders:*", true),
+            ("orders:*", "orders:read", true),
+            ("orders:*", "stock:*", false),
+            ("orders:*", "stock:read", false),
+            ("orders:read", "orders:read", true),
+            ("orders:read", "orders:*", false),
+            ("orders:read", "*", false),
+            ("orders:read", "orders:write", false),
+        ] {
+            assert_eq!(pattern(own).covers(&pattern(wanted)), is_covered, "{own} {wanted}");
+        }
+    }
 }

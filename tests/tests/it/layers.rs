@@ -15,8 +15,9 @@ use authv2_core::{
 use axum::{Router, body::Body, routing::get};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 struct World {
@@ -79,6 +80,10 @@ async fn ask(app: &Router, request: Request<Body>) -> Response<Body> {
     app.clone().oneshot(request).await.unwrap()
 }
 
+async fn read(response: Response<Body>) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
 async fn code(response: Response<Body>) -> String {
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     assert!(response.headers().contains_key("x-request-id"));
@@ -104,6 +109,45 @@ async fn the_layer_lets_nobody_through_as_nobody_and_a_user_as_that_user() {
     assert_eq!(ada.headers()[header::CACHE_CONTROL], "no-store");
     assert!(ada.headers().contains_key("x-request-id"));
     assert_eq!(ada.into_body().collect().await.unwrap().to_bytes(), "ada@example.com");
+}
+
+#[tokio::test]
+async fn a_use_of_a_key_counts_though_its_caller_hangs_up() {
+    let world = world().await;
+    let api: Router = router(&world.auth);
+    let post = |path: &str, body: Value| {
+        let head = request(path).method("POST").header(header::AUTHORIZATION, format!("Bearer {}", world.token));
+        head.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())).unwrap()
+    };
+    let founded = ask(&api, post("/auth/orgs", json!({"slug": "acme", "name": "Acme"}))).await;
+    assert_eq!(founded.status(), StatusCode::CREATED);
+    let keys = "/auth/orgs/acme/api-keys";
+    let minted = ask(&api, post(keys, json!({"name": "nightly", "scopes": ["*"]}))).await;
+    assert_eq!(minted.status(), StatusCode::CREATED);
+    let minted = read(minted).await;
+    let usage = format!("{keys}/{}/usage", minted["api_key"]["id"].as_str().unwrap());
+
+    let begun = Arc::new(Notify::new());
+    let told = Arc::clone(&begun);
+    let slow = get(move || async move {
+        told.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let app = Router::new().route("/slow", slow).layer(auth_layer(&world.auth));
+    tokio::select! {
+        answer = ask(&app, with_token("/slow", minted["secret"].as_str().unwrap())) => panic!("{answer:?}"),
+        () = begun.notified() => {}
+    }
+    // Counts are written every few seconds.
+    for _ in 0..300 {
+        let used = read(ask(&api, with_token(&usage, &world.token)).await).await;
+        if used["total"] == 1 {
+            assert_eq!(used["allowed"], 1);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it was never counted");
 }
 
 #[tokio::test]

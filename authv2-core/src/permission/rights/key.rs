@@ -22,6 +22,8 @@ pub struct KeyRights<'a> {
     pub store: Option<StoreId>,
     /// The roles of the member that bounds it.
     pub holder: &'a [Assignment],
+    /// Whether that member is the author: else a condition may mean another thing for whoever presents the key.
+    pub is_own: bool,
 }
 
 /// Judges whether `author` may have the secret of a key. A right held under a condition is held: the key stays under it.
@@ -30,7 +32,7 @@ pub struct KeyRights<'a> {
 /// # Errors
 /// [`Refusal::Escalation`], [`Refusal::NotHeld`].
 pub fn judge_key(model: &Model, author: Author<'_>, key: KeyRights<'_>, is_new: bool) -> Result<(), Refusal> {
-    let KeyRights { scopes, store, holder } = key;
+    let KeyRights { scopes, store, holder, is_own } = key;
     let mut judge = Judge::new(model, author);
     let key_at = |place| Sum::of(model, roles_at(holder, place)).within(scopes);
 
@@ -49,7 +51,9 @@ pub fn judge_key(model: &Model, author: Author<'_>, key: KeyRights<'_>, is_new: 
     };
     reached.into_iter().try_for_each(|place| {
         let (own, there) = (judge.at(place), key_at(place));
-        refuse_at(there.uncovered(own, atoms(&[own, &there]).into_iter()), place)
+        let atoms = atoms(&[own, &there]).into_iter();
+        let uncovered = if is_own { there.uncovered(own, atoms) } else { there.uncovered_as_another(own, atoms) };
+        refuse_at(uncovered, place)
     })
 }
 
@@ -123,7 +127,8 @@ mod tests {
             scopes: &[&str],
             is_new: bool,
         ) -> Result<(), Refusal> {
-            judge_key(&self.model, author, KeyRights { scopes: &patterns(scopes), store, holder }, is_new)
+            let key = KeyRights { scopes: &patterns(scopes), store, holder, is_own: false };
+            judge_key(&self.model, author, key, is_new)
         }
     }
 
@@ -186,6 +191,34 @@ mod tests {
         assert_eq!(shop.mint_for(&["wary"], &["chief"], &["orders:delete"]), lacks("orders:delete"));
         assert_eq!(shop.mint_for(&["small"], &["small"], &["orders:refund"]), Ok(()));
         assert_eq!(shop.mint_for(&["refunder"], &["small"], &["orders:refund"]), Ok(()));
+    }
+
+    #[test]
+    fn a_condition_on_the_caller_is_another_one_in_the_hands_of_another() {
+        let mut shop = Shop::new();
+        let chiefs = Some("principal.roles.contains(\"chief\")");
+        let spelled = Some("principal[\"\\u{72}oles\"].contains(\"chief\")");
+        for (name, grants) in [
+            ("personal", vec![grant(Effect::Allow, "orders:refund", chiefs)]),
+            ("spelled", vec![grant(Effect::Allow, "orders:refund", spelled)]),
+            ("barred", vec![allow("orders:refund"), grant(Effect::Deny, "orders:refund", chiefs)]),
+        ] {
+            let role = RoleDefinition { name: name.to_owned(), description: None, inherits: vec![], grants };
+            shop.model = shop.model.with_role(&role).unwrap();
+        }
+        let scopes = patterns(&["orders:refund"]);
+        let judged = |roles: &[&str], account: &[&str], is_own, is_new| {
+            let (roles, holder) = (shop.held(roles), shop.held(account));
+            let key = KeyRights { scopes: &scopes, store: None, holder: &holder, is_own };
+            judge_key(&shop.model, author(&roles), key, is_new)
+        };
+        for name in ["personal", "spelled", "barred"] {
+            for is_new in [true, false] {
+                assert_eq!(judged(&[name], &[name], true, is_new), Ok(()), "{name}: one's own");
+                assert_eq!(judged(&[name], &[name], false, is_new), lacks("orders:refund"), "{name}");
+                assert_eq!(judged(&["refunder"], &[name], false, is_new), Ok(()), "{name}: under no condition oneself");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! 4. Every enlargement has to be covered, wherever it takes effect. A role that comes to bring more has to be covered
 //!    whole, at the organization, held by somebody or not; so has what its heirs come to bring.
 //! 5. A key passes rights on as a role does: whoever makes it or rotates it holds each of its scopes, and covers what the
-//!    member that bounds it has within them. A key that makes a change has the rights of its member within its scopes.
+//!    member that bounds it has within them. Where that is another member, a condition on the caller is another one in
+//!    its hands. A key that makes a change has the rights of its member within its scopes.
 //! 6. Only an owner may take anything from an owner, and one owner remains whom nothing is denied.
 
 mod key;
@@ -55,6 +56,9 @@ pub enum Refusal {
         /// What it lacks.
         pattern: Pattern,
     },
+    /// It hands out a key, and the caller is a key with bounds that would not hold for that one, or a token.
+    #[error("a key with an end, an address list, a limit or a quota, and a token of a key, hand out no keys")]
+    BoundCaller,
     /// It narrows the rights of an owner, and the author is none.
     #[error("only an owner may narrow an owner")]
     NotAnOwner,

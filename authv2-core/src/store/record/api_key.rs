@@ -1,6 +1,6 @@
 //! API keys.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -89,7 +89,7 @@ pub struct KeySecret {
 }
 
 /// Everything that a request which presents a key is judged by.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct PresentedKey {
     /// The key.
     pub key: ApiKeyRecord,
@@ -99,6 +99,13 @@ pub struct PresentedKey {
     pub member_kind: MemberKind,
     /// The account's status, and its e-mail, where the member is a user.
     pub user: Option<(UserStatus, String)>,
+}
+
+impl fmt::Debug for PresentedKey {
+    /// Its id alone: what else there is tells of people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedKey").field("id", &self.key.id).finish_non_exhaustive()
+    }
 }
 
 /// A key to add, with its first secret.

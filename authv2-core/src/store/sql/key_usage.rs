@@ -59,6 +59,9 @@ const KEYS: &str = "SELECT key_id, org_id FROM api_key_homes WHERE key_id > $1 O
 const REMOVE_BATCHES: &str = "DELETE FROM key_usage_batches WHERE batch_id IN
     (SELECT batch_id FROM key_usage_batches WHERE at < $1 LIMIT 10000)";
 
+/// How many of them that removes at most.
+const REMOVED: u64 = 10_000;
+
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[USAGE, TAKE_HOURS, REMOVE_DAYS, KEYS, REMOVE_BATCHES];
 
@@ -94,18 +97,20 @@ impl KeyUsageStore for SqlStore {
     async fn tend_key_usage(&self, after: Option<KeyId>, before: KeyUsageBefore) -> Result<Option<KeyId>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                let after = after.map_or(Uuid::nil(), KeyId::as_uuid);
+                let after = after.unwrap_or_else(|| KeyId::from(Uuid::nil()));
                 let page = i64::try_from(PAGE).unwrap_or(i64::MAX);
                 let keys: Vec<(KeyId, OrgId)> =
                     within!(tx, conn => sqlx::query_as(KEYS).bind(after).bind(page).fetch_all(conn))?;
                 for (key, organization) in &keys {
                     tx.tend_usage(*organization, *key, before).await?;
                 }
+                let last = keys.last().map_or(after, |(key, _)| *key);
                 if keys.len() == PAGE {
-                    return Ok(keys.last().map(|(key, _)| *key));
+                    return Ok(Some(last));
                 }
-                execute!(tx, sqlx::query(REMOVE_BATCHES).bind(before.batches))?;
-                Ok(None)
+                let removed = execute!(tx, sqlx::query(REMOVE_BATCHES).bind(before.batches))?;
+                // There may be more of them: on from where no key is left.
+                Ok((removed >= REMOVED).then_some(last))
             })
         })
         .await

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     SqlStore,
-    pool::{execute, within},
+    pool::{execute, read_within, within},
     scope::Scope,
     tx::Tx,
 };
@@ -15,15 +15,19 @@ use crate::{
     store::{QuotaBlock, QuotaDraw, QuotaPeriod, QuotaReturn, QuotaStore, StoreError},
 };
 
-/// Turns to the window given, unless the one before it goes on, and locks the row.
+/// Turns to the window given, unless the one that is there goes on, and locks the row. One that begins after the end of
+/// the window given was begun by a clock that was far ahead, and does not go on.
 const TURN: &str = "INSERT INTO key_quotas (org_id, key_id, period, window_start, window_end, drawn)
     VALUES ($1, $2, $3, $4, $5, 0)
     ON CONFLICT (org_id, key_id) DO UPDATE SET
         drawn = CASE WHEN key_quotas.period = excluded.period AND key_quotas.window_end > $6
+                AND key_quotas.window_start <= excluded.window_end
             THEN key_quotas.drawn ELSE 0 END,
         window_start = CASE WHEN key_quotas.period = excluded.period AND key_quotas.window_end > $6
+                AND key_quotas.window_start <= excluded.window_end
             THEN key_quotas.window_start ELSE excluded.window_start END,
         window_end = CASE WHEN key_quotas.period = excluded.period AND key_quotas.window_end > $6
+                AND key_quotas.window_start <= excluded.window_end
             THEN key_quotas.window_end ELSE excluded.window_end END,
         period = excluded.period
     RETURNING window_start, window_end, drawn";
@@ -33,12 +37,20 @@ const DRAW: &str = "UPDATE key_quotas SET drawn = drawn + $3 WHERE org_id = $1 A
 const RETURN: &str = "UPDATE key_quotas SET drawn = drawn - $5
     WHERE org_id = $1 AND key_id = $2 AND window_start = $3 AND window_end = $4 AND drawn >= $5";
 
+/// The window that goes on, if nothing is left of it.
+const USED_UP: &str = "SELECT window_start, window_end FROM key_quotas
+    WHERE org_id = $1 AND key_id = $2 AND period = $3 AND drawn >= $4 AND window_start <= $5 AND window_end > $5";
+
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[DRAW, RETURN];
+pub(super) const STATEMENTS: &[&str] = &[DRAW, RETURN, USED_UP];
 
 #[async_trait]
 impl QuotaStore for SqlStore {
     async fn draw_quota(&self, draw: QuotaDraw) -> Result<Option<QuotaBlock>, StoreError> {
+        // Whoever goes on asking of a window that is used up must not cost a write each time.
+        if let Some((start, end)) = self.used_up(&draw).await? {
+            return Ok(Some(QuotaBlock { units: 0, window: Span { start, end } }));
+        }
         self.write(move |tx| Box::pin(async move { tx.draw_quota(&draw).await })).await
     }
 
@@ -54,6 +66,20 @@ impl QuotaStore for SqlStore {
             })
         })
         .await
+    }
+}
+
+impl SqlStore {
+    async fn used_up(&self, draw: &QuotaDraw) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        let QuotaDraw { organization, key, quota, now, .. } = *draw;
+        let requests = i64::try_from(quota.requests).unwrap_or(i64::MAX);
+        read_within!(self, Scope::Organization(organization), conn => sqlx::query_as(USED_UP)
+            .bind(organization)
+            .bind(key)
+            .bind(quota.period.as_str())
+            .bind(requests)
+            .bind(now)
+            .fetch_optional(conn))
     }
 }
 

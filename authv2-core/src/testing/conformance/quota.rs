@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = room!["quota":
     gives_out_what_there_is_and_no_more,
     gives_out_no_more_to_many_at_once,
     begins_anew_with_each_day_of_the_organization,
+    a_clock_that_was_ahead_holds_nobody_up,
     finishes_a_window_whatever_becomes_of_the_time_zone,
     counts_a_month_apart_from_a_day,
     takes_back_what_was_not_served_in_its_window_only,
@@ -116,6 +117,16 @@ async fn begins_anew_with_each_day_of_the_organization(world: World) {
     assert_eq!(next, QuotaBlock { units: 5, window: Span { start: at(MIDNIGHT), end: at(MIDNIGHT + DAY) } });
     // A node whose clock is behind draws of the window that has begun.
     assert_eq!(keyed.draw(per_day(5), 9, last).await, QuotaBlock { units: 0, ..next });
+}
+
+async fn a_clock_that_was_ahead_holds_nobody_up(world: World) {
+    let keyed = Keyed::of(&world, "acme").await;
+    let ahead = keyed.draw(per_day(5), 9, at(400 * DAY)).await;
+    assert_eq!(ahead.units, 5);
+    let block = keyed.draw(per_day(5), 9, at(0)).await;
+    let window = Span { start: at(0) - Duration::from_secs(DAY - MIDNIGHT), end: at(MIDNIGHT) };
+    assert_eq!(block, QuotaBlock { units: 5, window });
+    assert_eq!(keyed.draw(per_day(5), 9, at(1)).await, QuotaBlock { units: 0, window });
 }
 
 async fn finishes_a_window_whatever_becomes_of_the_time_zone(world: World) {

@@ -277,6 +277,7 @@ async fn a_key_ends_at_its_end() {
         (acme.key(&acme.owner, json!({"expires_in": 1})).await, acme.key(&acme.owner, json!({"expires_in": 60})).await);
     eventually(async || !opens(api, &short.secret).await).await;
     assert!(opens(api, &long.secret).await);
+    assert_not_found(&acme.owner.post(&format!("{}/rotate", short.path), json!({})).await);
     assert_eq!(acme.owner.get(&short.path).await.status, 200, "it can still be looked at, and deleted");
     assert_eq!(acme.owner.delete(&short.path).await.status, 204);
 }

@@ -5,8 +5,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    api_keys::Key,
-    fixture::{Store, assert_problem, get, on_each_store, post},
+    api_keys::{Key, opens},
+    fixture::{Store, assert_problem, get, on_each_store, post, send},
+    oauth::{TOKEN, form},
     tenancy::{Organization, Person, allow, assert_not_found, deploy, held},
 };
 
@@ -79,6 +80,34 @@ async fn a_key_of_a_service_account_is_a_caller_too() {
     assert_eq!(made.json["api_key"]["service_account"], json!(robot), "{}", made.text);
     let made = acme.minted(&made);
     assert_eq!(get(api, &acme.path("/members"), &made.secret).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_with_bounds_and_a_token_hand_out_no_secret() {
+    let deployment = deploy(Store::Sqlite).await;
+    let api = &deployment.api;
+    let acme = Organization::found(api, "acme", "ada").await;
+    let (keys, other) = (acme.path("/api-keys"), acme.key(&acme.owner, json!({})).await);
+    let free = acme.key(&acme.owner, json!({})).await;
+    let client = [("client_id", free.id.as_str()), ("client_secret", free.secret.as_str())];
+    let token = send(form(api, TOKEN, &[&[("grant_type", "client_credentials")][..], &client].concat())).await;
+    let mut bound = vec![token.string("/access_token").to_owned()];
+    for bounds in [
+        json!({"expires_in": 3600}),
+        json!({"allowed_ips": ["127.0.0.0/8", "::1"]}),
+        json!({"rate_limit": {"requests": 1000, "per_seconds": 1}}),
+        json!({"quota": {"requests": 1000, "per": "day"}}),
+    ] {
+        bound.push(acme.key(&acme.owner, bounds).await.secret);
+    }
+    for secret in &bound {
+        let refused = post(api, &keys, secret, json!({"name": "x", "scopes": ["orders:read"]})).await;
+        assert_problem(&refused, 403, "privilege_escalation");
+        let refused = post(api, &format!("{}/rotate", other.path), secret, json!({})).await;
+        assert_problem(&refused, 403, "privilege_escalation");
+    }
+    assert!(opens(api, &other.secret).await, "nothing was rotated");
+    acme.minted(&post(api, &keys, &free.secret, json!({"name": "x", "scopes": ["orders:read"]})).await);
 }
 
 #[tokio::test]
