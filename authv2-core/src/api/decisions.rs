@@ -84,7 +84,10 @@ pub(super) async fn check(call: Call<'_>) -> Result<Reply> {
     let mut fields = call.fields()?;
     let asked = Asked::read(&mut fields);
     fields.finish()?;
-    Reply::json(StatusCode::OK, &asked.answer(call.principal()?)?)
+    let principal = call.principal()?;
+    let answer = asked.answer(principal)?;
+    note_denials(principal, std::slice::from_ref(&answer));
+    Reply::json(StatusCode::OK, &answer)
 }
 
 /// May I do these?
@@ -99,8 +102,16 @@ pub(super) async fn check_many(call: Call<'_>) -> Result<Reply> {
     let asked = fields.objects("checks", CHECKS_MAX, Asked::read);
     fields.finish()?;
     let principal = call.principal()?;
-    let results = asked.into_iter().map(|asked| asked.answer(principal)).collect::<Result<_>>()?;
+    let results: Vec<_> = asked.into_iter().map(|asked| asked.answer(principal)).collect::<Result<_>>()?;
+    note_denials(principal, &results);
     Reply::json(StatusCode::OK, &CheckManyResponse { results })
+}
+
+/// Advice that is no counts towards a burst of denials once a call: a page asks for all its buttons at a time.
+fn note_denials(principal: &Principal, answers: &[CheckResponse]) {
+    if let Some(access) = principal.access().filter(|_| answers.iter().any(CheckResponse::is_denied)) {
+        access.note_denial(principal.now());
+    }
 }
 
 /// A check as asked for.
@@ -140,7 +151,7 @@ impl Asked {
             check = check.context(context.into());
         }
         if !self.explain {
-            return Ok(CheckResponse::of(&check.decide()));
+            return Ok(CheckResponse::of(&check.advise()));
         }
         let explained = check.explain();
         let is_allowed = explained.decision.is_allowed();
@@ -148,13 +159,17 @@ impl Asked {
             reason: explained.reason,
             tried: Some(explained.tried),
             // It tells of roles that the caller does not hold.
-            needed: (!is_allowed && principal.check(permission!("roles:read")).allowed()).then_some(explained.needed),
+            needed: (!is_allowed && principal.check(permission!("roles:read")).advise().is_allowed()).then_some(explained.needed),
             ..CheckResponse::of(&explained.decision)
         })
     }
 }
 
 impl CheckResponse {
+    fn is_denied(&self) -> bool {
+        !self.allowed && self.step_up.is_none()
+    }
+
     fn of(decision: &Decision) -> Self {
         let step_up = match decision {
             Decision::StepUp(wanted) => Some(wanted.clone()),

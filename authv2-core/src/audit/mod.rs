@@ -31,7 +31,7 @@ impl Outcome {
 }
 
 /// Who acted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A signed-in user.
     User(UserId),

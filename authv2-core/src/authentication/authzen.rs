@@ -102,7 +102,7 @@ impl Evaluator<'_> {
         let Some(Some((user, access))) = self.subjects.get(&subject.id) else { return Ok(Decision::Denied) };
         let asked = Asked::new(evaluation, user.id, &user.email);
         Ok(asked.map_or(Decision::Denied, |asked| {
-            asked.put(self.tenant, |question, subject| access.decide(question, subject, self.now))
+            asked.put(self.tenant, |question, subject| access.advise(question, subject, self.now))
         }))
     }
 

@@ -173,6 +173,7 @@ impl AuthenticationService {
             network: network.map(|network| network.to_string()),
             device,
             risk: risk(signs),
+            is_held: signs.is_held,
             clear: attempt.clear,
             proof: login.proof,
         };

@@ -1,8 +1,8 @@
 //! What the security monitor does, beside the requests that made it: each measure is an act with its audit entry.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
     audit::{Act, Actor, Origin},
@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// How many measures wait to be taken.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
+/// The pauses between tries, at first and at most, and how many tries there are: about a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const TRIES: u32 = 12;
 
 /// Something to be done.
 #[derive(Debug)]
@@ -30,18 +34,30 @@ pub(super) fn start(store: SharedStore, clock: Arc<dyn Clock>) -> mpsc::Sender<M
     let (queue, mut measures) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         while let Some(measure) = measures.recv().await {
-            if let Err(error) = take(measure, &store, &*clock).await {
-                tracing::error!(%error, "a measure of the security monitor was not taken");
-            }
+            take_at_last(&measure, &store, &*clock).await;
         }
     });
     queue
 }
 
-async fn take(measure: Measure, store: &SharedStore, clock: &dyn Clock) -> Result<(), StoreError> {
+/// Tries until it is taken, for as long as an event is tried to be written. A block that was counted twice lasts no longer.
+async fn take_at_last(measure: &Measure, store: &SharedStore, clock: &dyn Clock) {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..TRIES {
+        match take(measure, store, clock).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "a measure of the security monitor will be taken again"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    tracing::error!("a measure of the security monitor was not taken");
+}
+
+async fn take(measure: &Measure, store: &SharedStore, clock: &dyn Clock) -> Result<(), StoreError> {
     let now = clock.now();
     let act = |action, ip| Act::new(action, Actor::System, now, &Origin { ip, ..Origin::default() });
-    match measure {
+    match *measure {
         Measure::Block { rule, ip } => store.count_failure(vec![rule], act("security.network_blocked", ip)).await,
         Measure::EndSessions { user, reason } => {
             let act = Act { reason: Some(reason.as_str().into()), ..act("session.revoked_all", None).on(user) };

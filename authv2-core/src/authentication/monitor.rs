@@ -20,6 +20,7 @@ use super::{
     throttle::{Failures, Throttle},
 };
 use crate::{
+    audit::Actor,
     client::Network,
     clock::{Clock, Timestamp},
     config::{Reaction, SecurityConfig, ThrottleConfig},
@@ -28,8 +29,8 @@ use crate::{
     permission::Probe,
     secret::{NoRandomness, Secret, random_bytes},
     security::{
-        BreachedPasswords, Delivery, EventKind, Finding, Rules, SecurityEvent, SecurityEventSink, Severity, SignIns,
-        Signs, Strangers, Table, Try, sha1_of,
+        BreachedPasswords, Cause, Delivery, EventKind, Finding, Rules, SecurityEvent, SecurityEventSink, Severity,
+        SignIns, Signs, Strangers, Table, Try, sha1_of,
     },
     session::context::network_of,
     store::{ContextChange, EventQuery, KeyNetwork, SharedStore, StoreError},
@@ -41,6 +42,12 @@ const TOLD: usize = 8 * 1024;
 /// How many pairs of key and network are known at hand, and how many are looked up at a time.
 const KEY_NETWORKS: usize = 64 * 1024;
 const LOOKUPS: usize = 8;
+/// How long a pair is known at hand: its use is noted in the store that often, and it is forgotten there without.
+const KEY_NETWORK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How many sprayed passwords of other nodes are looked at, of which some come from one place.
+const SPRAYINGS: u32 = 20;
+/// How far ahead the clock of another node may be.
+const SKEW: Duration = Duration::from_secs(60);
 /// How long a sign-in waits to learn whether its password was breached.
 const BREACH_PATIENCE: Duration = Duration::from_millis(500);
 /// How many streams of events this node serves at a time.
@@ -55,8 +62,9 @@ pub(crate) struct Monitor {
     hasher: RandomState,
     /// Names passwords in memory, and dies with the process.
     password_key: hmac::Key,
-    told: Mutex<Table<Option<Timestamp>>>,
-    key_networks: quick_cache::sync::Cache<(KeyId, IpNet), ()>,
+    told: Arc<Told>,
+    /// By pair, when it was looked up.
+    key_networks: Arc<quick_cache::sync::Cache<(KeyId, IpNet), Timestamp>>,
     lookups: Arc<Semaphore>,
     breached: Option<Arc<dyn BreachedPasswords>>,
     delivery: Arc<Delivery>,
@@ -64,6 +72,26 @@ pub(crate) struct Monitor {
     streams: Arc<Semaphore>,
     store: SharedStore,
     clock: Arc<dyn Clock>,
+}
+
+/// What was told of lately.
+struct Told {
+    hasher: RandomState,
+    table: Mutex<Table<Option<Timestamp>>>,
+}
+
+impl Told {
+    /// Whether a subject was not told of within `every`; from now on it was.
+    fn is_news(&self, subject: impl Hash, every: Duration, now: Timestamp) -> bool {
+        let key = self.hasher.hash_one(subject);
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).update(key, now, |told| {
+            let is_news = told.is_none_or(|told| now.since(told) >= every);
+            if is_news {
+                *told = Some(now);
+            }
+            is_news
+        })
+    }
 }
 
 /// Whom and where an event concerns.
@@ -78,10 +106,10 @@ pub(crate) struct About {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watched {
     attempt: Try,
-    /// The account at this network, by keyed hash, and the widest network around it.
+    /// The account at this network, by keyed hash.
     stranger: u64,
-    around: u64,
-    network: Option<Network>,
+    /// The widest network around it, which counts as one.
+    around: Option<Network>,
     ip: Option<IpAddr>,
     /// Whether the account is known at the network.
     pub(super) is_known: bool,
@@ -103,6 +131,7 @@ impl Monitor {
             of_network: count(config.network_accounts),
             of_password: count(config.spraying_accounts),
             pressure: config.pressure,
+            slows: config.on_credential_stuffing == Reaction::Block,
         };
         let key: zeroize::Zeroizing<[u8; 32]> = zeroize::Zeroizing::new(random_bytes()?);
         Ok(Self {
@@ -110,8 +139,8 @@ impl Monitor {
             strangers: Strangers::new(),
             hasher: RandomState::new(),
             password_key: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()),
-            told: Mutex::new(Table::new(TOLD)),
-            key_networks: quick_cache::sync::Cache::new(KEY_NETWORKS),
+            told: Arc::new(Told { hasher: RandomState::new(), table: Mutex::new(Table::new(TOLD)) }),
+            key_networks: Arc::new(quick_cache::sync::Cache::new(KEY_NETWORKS)),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             breached,
             delivery: Arc::new(Delivery::start(Arc::clone(store), Arc::clone(clock), sinks)),
@@ -144,14 +173,7 @@ impl Monitor {
         (subject, every): (impl Hash, Duration),
         detail: Value,
     ) -> bool {
-        let (key, now) = (self.hasher.hash_one((kind, severity, subject)), self.clock.now());
-        let is_news = self.told.lock().unwrap_or_else(PoisonError::into_inner).update(key, now, |told| {
-            let is_news = told.is_none_or(|told| now.since(told) >= every);
-            if is_news {
-                *told = Some(now);
-            }
-            is_news
-        });
+        let is_news = self.told.is_news((kind, severity, subject), every, self.clock.now());
         if is_news {
             self.tell(kind, severity, about, detail);
         }
@@ -184,11 +206,11 @@ impl Monitor {
         }
         let attempt = Try {
             account: self.hasher.hash_one(email_key),
-            network: self.hasher.hash_one(network),
+            network: self.hasher.hash_one(around),
             password: u64::from_le_bytes(name),
         };
         let stranger = self.hasher.hash_one((email_key, network));
-        Watched { attempt, stranger, around: self.hasher.hash_one(around), network, ip, is_known, has_turn: false }
+        Watched { attempt, stranger, around, ip, is_known, has_turn: false }
     }
 
     /// Lets a sign-in's password be looked at, or has a stranger come back while an attack is on.
@@ -197,12 +219,11 @@ impl Monitor {
     /// [`Code::TooManyAttempts`] with the time to wait.
     pub(super) fn admit(&self, watched: &mut Watched) -> Result<()> {
         let now = self.clock.now();
-        let slows = [self.config.on_credential_stuffing, self.config.on_password_spraying].contains(&Reaction::Block);
-        if watched.is_known || !slows || !self.sign_ins.is_pressed(now) {
+        if watched.is_known || !self.sign_ins.is_slowed(now) {
             return Ok(());
         }
         let first_wait = self.config.stranger_wait;
-        match self.strangers.admit(watched.stranger, watched.around, first_wait, now) {
+        match self.strangers.admit(watched.stranger, watched.attempt.network, first_wait, now) {
             Ok(()) => {
                 watched.has_turn = true;
                 Ok(())
@@ -223,7 +244,7 @@ impl Monitor {
     pub(super) fn came_to_nothing(&self, watched: &Watched) {
         if watched.has_turn {
             let (wait, now) = (self.config.stranger_wait, self.clock.now());
-            self.strangers.was_nothing(watched.stranger, watched.around, wait, now);
+            self.strangers.was_nothing(watched.stranger, watched.attempt.network, wait, now);
         }
     }
 
@@ -274,13 +295,14 @@ impl Monitor {
                     self.tell(EventKind::CredentialStuffing, Severity::Medium, from_there, detail);
                 }
                 Finding::Spraying { accounts, networks } => {
-                    let is_wide = SignIns::is_wide(networks);
+                    let is_from_several = Finding::is_from_several(networks);
                     let detail = json!({"accounts": accounts, "networks": networks, "window_seconds": window});
-                    let about = if is_wide { About::default() } else { from_there };
+                    let about = if is_from_several { About::default() } else { from_there };
                     self.tell(EventKind::PasswordSpraying, Severity::High, about, detail);
-                    if is_wide && self.config.on_password_spraying == Reaction::Block {
+                    // What comes from one place is no reason to slow everybody: the throttle stops it.
+                    if is_from_several && self.config.on_password_spraying == Reaction::Block {
                         let now = self.clock.now();
-                        self.sign_ins.press(now + self.config.pressure, now);
+                        self.sign_ins.press(Cause::Spraying, now + self.config.pressure, now);
                         telemetry::sign_in_pressure(true);
                     }
                 }
@@ -290,7 +312,7 @@ impl Monitor {
 
     /// Has a network wait, whatever account it tries. Accounts that are known there are left out.
     fn block(&self, watched: &Watched, throttle: &Throttle) {
-        let rule = throttle.blocking(watched.network, self.config.block_for);
+        let rule = throttle.blocking(watched.around, self.config.block_for);
         self.take_measure(Measure::Block { rule, ip: watched.ip });
     }
 
@@ -323,7 +345,7 @@ impl Monitor {
         if !watched.is_known {
             self.sign_ins.passed(watched.attempt, now);
             if watched.has_turn {
-                self.strangers.was_right(watched.around, now);
+                self.strangers.was_right(watched.attempt.network, now);
             }
         }
         let is_attacked =
@@ -392,13 +414,22 @@ impl Monitor {
         self.tell(EventKind::PrivilegeChanged, severity, about, json!({what: id, "owner": owner}));
     }
 
-    /// A member was denied one thing after the other.
+    /// A user or a key was denied one thing after the other. What a key does is not its maker's doing.
     pub(super) fn probed(&self, probe: Probe) {
-        let Probe { organization, member, .. } = probe;
-        let user = UserId::from(member.as_uuid());
-        let about = About { user: Some(user), organization: Some(organization), ip: None };
-        let detail = json!({"denials": self.config.probing_denials, "window_seconds": self.config.window.as_secs()});
-        self.tell(EventKind::PermissionProbing, Severity::Medium, about, detail);
+        let Probe { organization, actor } = probe;
+        let about = About { organization: Some(organization), ..About::default() };
+        let (denials, window) = (self.config.probing_denials, self.config.window.as_secs());
+        let (kind, severity) = (EventKind::PermissionProbing, Severity::Medium);
+        let user = match actor {
+            Actor::User(user) => user,
+            Actor::ApiKey(key) => {
+                let detail = json!({"key_id": key, "denials": denials, "window_seconds": window});
+                return self.tell(kind, severity, about, detail);
+            }
+            Actor::Anonymous | Actor::System => return,
+        };
+        let detail = json!({"denials": denials, "window_seconds": window});
+        self.tell(kind, severity, About { user: Some(user), ..about }, detail);
         match self.config.on_permission_probing {
             Reaction::Revoke => self.take_measure(Measure::EndSessions { user, reason: EventKind::PermissionProbing }),
             Reaction::StepUp => self.take_measure(Measure::HoldSessions { user }),
@@ -411,7 +442,8 @@ impl Monitor {
     #[inline]
     pub(super) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>) {
         let Some(network) = ip.and_then(network_of) else { return };
-        if self.key_networks.get(&(key, network)).is_none() {
+        let seen = self.key_networks.get(&(key, network));
+        if seen.is_none_or(|seen| self.clock.now().since(seen) >= KEY_NETWORK_LIFE) {
             self.look_up_key_network(key, network, About { organization: Some(organization), ip, user: None });
         }
     }
@@ -420,24 +452,32 @@ impl Monitor {
     fn look_up_key_network(&self, key: KeyId, network: IpNet, about: About) {
         // With too many at once the next use asks again.
         let Ok(permit) = Arc::clone(&self.lookups).try_acquire_owned() else { return };
-        self.key_networks.insert((key, network), ());
         let (store, delivery, at) = (Arc::clone(&self.store), Arc::clone(&self.delivery), self.clock.now());
+        let (told, at_hand, every) = (Arc::clone(&self.told), Arc::clone(&self.key_networks), self.config.window);
+        at_hand.insert((key, network), at);
         tokio::spawn(async move {
             let noted = store.note_key_network(key, network.to_string(), at).await;
             drop(permit);
             match noted {
-                Ok(KeyNetwork::New) => delivery.tell(SecurityEvent {
-                    id: EventId::new(),
-                    at,
-                    kind: EventKind::ApiKeyNewNetwork,
-                    severity: Severity::Low,
-                    user_id: None,
-                    organization: about.organization,
-                    ip: about.ip,
-                    detail: serde_json::Map::from_iter([("key_id".to_owned(), json!(key))]),
-                }),
-                Ok(KeyNetwork::Known | KeyNetwork::First) => {}
-                Err(error) => tracing::warn!(%error, "the network of a key was not noted"),
+                // A key that is used from all over the world is news once in a while.
+                Ok(KeyNetwork::New) if told.is_news((EventKind::ApiKeyNewNetwork, key), every, at) => {
+                    delivery.tell(SecurityEvent {
+                        id: EventId::new(),
+                        at,
+                        kind: EventKind::ApiKeyNewNetwork,
+                        severity: Severity::Low,
+                        user_id: None,
+                        organization: about.organization,
+                        ip: about.ip,
+                        detail: serde_json::Map::from_iter([("key_id".to_owned(), json!(key))]),
+                    });
+                }
+                Ok(KeyNetwork::New | KeyNetwork::Known | KeyNetwork::First) => {}
+                Err(error) => {
+                    // The next use asks again.
+                    at_hand.remove(&(key, network));
+                    tracing::warn!(%error, "the network of a key was not noted");
+                }
             }
         });
     }
@@ -455,15 +495,27 @@ impl Monitor {
             });
             self.tell(EventKind::CredentialStuffing, Severity::Info, About::default(), detail);
         }
-        let found = EventQuery {
-            kind: Some(EventKind::CredentialStuffing),
+        let found = |kind, limit| EventQuery {
+            kind: Some(kind),
             severity: Some(Severity::High),
             from: Some(now - self.config.pressure),
-            limit: 1,
+            // What a clock that was ahead has told of does not hide what is true now.
+            to: Some(now + SKEW),
+            limit,
             ..EventQuery::default()
         };
-        for stored in self.store.security_events(found).await? {
-            self.sign_ins.press(stored.event.at + self.config.pressure, now);
+        for stored in self.store.security_events(found(EventKind::CredentialStuffing, 1)).await? {
+            self.sign_ins.press(Cause::Stuffing, stored.event.at + self.config.pressure, now);
+        }
+        if self.config.on_password_spraying == Reaction::Block {
+            let sprayed = self.store.security_events(found(EventKind::PasswordSpraying, SPRAYINGS)).await?;
+            let networks = |event: &SecurityEvent| event.detail.get("networks").and_then(Value::as_u64).unwrap_or(0);
+            let is_from_several = |event: &SecurityEvent| {
+                usize::try_from(networks(event)).is_ok_and(Finding::is_from_several)
+            };
+            if let Some(stored) = sprayed.iter().find(|stored| is_from_several(&stored.event)) {
+                self.sign_ins.press(Cause::Spraying, stored.event.at + self.config.pressure, now);
+            }
         }
         telemetry::sign_in_pressure(self.sign_ins.is_pressed(now));
         Ok(())

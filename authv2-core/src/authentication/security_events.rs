@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::AuthenticationService;
+use super::{AuthenticationService, Requirement};
 use crate::{
     changes::Change,
     clock::Timestamp,
@@ -39,7 +39,7 @@ impl AuthenticationService {
     /// # Errors
     /// [`Code::PermissionDenied`] for whoever does not administer the platform, or an outage.
     pub(crate) async fn security_events(&self, principal: &Principal, query: EventQuery) -> Result<Vec<StoredEvent>> {
-        require_platform_admin(principal)?;
+        Requirement::PlatformAdmin.check(Some(principal), self.now())?;
         Ok(self.0.store.security_events(query).await?)
     }
 
@@ -58,7 +58,7 @@ impl AuthenticationService {
         principal: &Principal,
         after: Option<EventId>,
     ) -> Result<(EventWatch, OwnedSemaphorePermit)> {
-        require_platform_admin(principal)?;
+        Requirement::PlatformAdmin.check(Some(principal), self.now())?;
         let session = principal.signed_in()?.session().id;
         let full = |_| Error::new(Code::Unavailable, "too many watch already");
         let place = self.0.monitor.streams().try_acquire_owned().map_err(full)?;
@@ -141,13 +141,4 @@ async fn concerned(changes: &mut broadcast::Receiver<Change>, own: SessionId) {
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
-}
-
-/// Goes on only for administrators of the platform.
-///
-/// # Errors
-/// [`Code::PermissionDenied`].
-fn require_platform_admin(principal: &Principal) -> Result<()> {
-    let refused = || Error::new(Code::PermissionDenied, "this is for administrators of the platform");
-    if principal.is_platform_admin() { Ok(()) } else { Err(refused()) }
 }

@@ -138,9 +138,27 @@ impl Access {
         Ok(WhatIf { snapshot, rights, scope: self.scope.clone() })
     }
 
-    /// Decides, and counts the decision.
+    /// Decides, and counts the decision. A denial counts towards a burst of them.
     #[must_use]
     pub fn decide(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
+        let decision = self.advise(question, subject, now);
+        if matches!(decision, Decision::Denied) {
+            self.note_denial(now);
+        }
+        decision
+    }
+
+    /// Counts a denial towards a burst: whoever holds this, or the key that it is of, tries what it may not do.
+    pub(crate) fn note_denial(&self, now: Timestamp) {
+        if let Holder::Member(_) = self.holder {
+            self.tally.note_denial(self.organization.id(), self.actor(), now);
+        }
+    }
+
+    /// Decides, and counts the decision, for somebody who wants to know and does nothing: a denial is held against
+    /// nobody.
+    #[must_use]
+    pub(crate) fn advise(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
         let judged = match self.is_within_scope(question) {
             true => self.snapshot().judge(self.rights(), question, subject, now),
             false => Judged { decision: Decision::Denied, atom: None, by: None },
@@ -149,11 +167,11 @@ impl Access {
         judged.decision
     }
 
-    /// Decides, counts, and says why.
+    /// Decides, counts, and says why. As advice: a denial is held against nobody.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Explanation {
         if !self.is_within_scope(question) {
-            let _ = self.decide(question, subject, now);
+            let _ = self.advise(question, subject, now);
             return Explanation::nothing();
         }
         let (explanation, atom, by) = self.snapshot().explain_judged(self.rights(), question, subject, now);
@@ -184,14 +202,14 @@ impl Access {
             (Outcome::Allowed, Holder::Member(member)) if member.is_use_due(now) => {
                 self.tally.note_use(self.organization.id(), member.id, now);
             }
-            (Outcome::Denied, holder) => {
-                if let Holder::Member(member) = holder {
-                    self.tally.note_denial(self.organization.id(), member.id, now);
-                }
-                self.tally.sample(now, || self.denial(judged, question, subject, now));
-            }
+            (Outcome::Denied, _) => self.tally.sample(now, || self.denial(judged, question, subject, now)),
             (Outcome::Allowed | Outcome::StepUp, _) => {}
         }
+    }
+
+    /// Who asks: the credential, where it has a scope of its own.
+    fn actor(&self) -> Actor {
+        self.scope.as_ref().map_or_else(|| self.holder.actor(), |scope| scope.actor)
     }
 
     /// What a decision counts as.
@@ -222,9 +240,8 @@ impl Access {
             None if !self.is_within_scope(question) => Cow::from("the credential's scopes do not cover it"),
             None => Cow::from("no grant allows it"),
         };
-        let actor = self.scope.as_ref().map_or_else(|| self.holder.actor(), |scope| scope.actor);
         let origin = Origin { ip: subject.ip, ..Origin::default() };
-        Act::new("permission.denied", actor, now, &origin)
+        Act::new("permission.denied", self.actor(), now, &origin)
             .within(self.organization.id())
             .on(question.permission)
             .ended(audit::Outcome::Denied, reason)

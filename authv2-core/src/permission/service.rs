@@ -204,7 +204,7 @@ impl PermissionService {
         tally.take(clock.now()).write(&**store).await
     }
 
-    /// From now on, `limit` denials of one member within `window` are a burst.
+    /// From now on, `limit` denials of one user or key within `window` are a burst.
     pub(crate) fn watch_denials(&self, limit: u32, window: Duration) {
         self.0.tally.watch_denials(limit, window);
     }

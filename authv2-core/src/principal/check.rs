@@ -54,6 +54,15 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// The answer for somebody who only wants to know: a no is held against nobody.
+    #[must_use]
+    pub(crate) fn advise(&self) -> Decision {
+        match self.here() {
+            Some(access) => access.advise(&self.question(), &self.principal.subject(), self.principal.now()),
+            None => Decision::Denied,
+        }
+    }
+
     /// The answer, and why.
     #[must_use]
     pub fn explain(&self) -> Explanation {

@@ -118,7 +118,8 @@ fn line_at(file: &mut File, offset: u64) -> io::Result<Option<(u64, [u8; DIGITS]
             None => return Ok(None),
         }
     };
-    let Some(rest) = bytes.get(skipped..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
+    // Empty lines at the end are the end.
+    let Some(rest) = bytes.get(skipped..).filter(|rest| !rest.trim_ascii().is_empty()) else { return Ok(None) };
     let mut hash = [0; DIGITS];
     let digits = rest.get(..DIGITS).ok_or_else(not_a_list)?;
     if !matches!(rest.get(DIGITS), None | Some(b':' | b'\n' | b'\r')) {

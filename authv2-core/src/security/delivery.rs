@@ -39,6 +39,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Delivery {
     queue: mpsc::Sender<Job>,
+    sinks: Sinks,
     dropped: Arc<AtomicU64>,
     written: watch::Receiver<()>,
 }
@@ -63,10 +64,10 @@ impl Delivery {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (tell, written) = watch::channel(());
         let dropped = Arc::new(AtomicU64::new(0));
-        let sinks = sinks.into_iter().map(start_sink).collect();
-        let writer = Writer { store, clock, sinks, dropped: Arc::clone(&dropped), written: tell };
+        let sinks = Sinks(sinks.into_iter().map(|sink| (Arc::clone(&sink), start_sink(sink))).collect());
+        let writer = Writer { store, clock, sinks: sinks.clone(), dropped: Arc::clone(&dropped), written: tell };
         tokio::spawn(writer.run(jobs));
-        Self { queue, dropped, written }
+        Self { queue, sinks, dropped, written }
     }
 
     /// Tells of an event.
@@ -78,6 +79,8 @@ impl Delivery {
         } else {
             tracing::info!(event.id = %event.id, kind, severity, "security event");
         }
+        // Sinks learn of it while the store is away, too.
+        self.sinks.tell(&event);
         if self.queue.try_send(Job::Event(Box::new(event))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             telemetry::count(telemetry::SECURITY_EVENTS_DROPPED, "from", "store");
@@ -106,7 +109,7 @@ impl Delivery {
 struct Writer {
     store: SharedStore,
     clock: Arc<dyn Clock>,
-    sinks: Vec<mpsc::Sender<SecurityEvent>>,
+    sinks: Sinks,
     dropped: Arc<AtomicU64>,
     written: watch::Sender<()>,
 }
@@ -122,9 +125,9 @@ impl Writer {
                     Job::Flush(done) => waiting.push(done),
                 }
             }
-            events.extend(self.missing());
-            for event in &events {
-                self.pass_on(event);
+            if let Some(missing) = self.missing() {
+                self.sinks.tell(&missing);
+                events.push(missing);
             }
             self.write(events).await;
             for done in waiting {
@@ -148,14 +151,6 @@ impl Writer {
         })
     }
 
-    fn pass_on(&self, event: &SecurityEvent) {
-        for sink in &self.sinks {
-            if sink.try_send(event.clone()).is_err() {
-                telemetry::count(telemetry::SECURITY_EVENTS_DROPPED, "from", "sink");
-            }
-        }
-    }
-
     async fn write(&self, events: Vec<SecurityEvent>) {
         if events.is_empty() {
             return;
@@ -175,6 +170,21 @@ impl Writer {
         let lost = u64::try_from(events.len()).unwrap_or(u64::MAX);
         self.dropped.fetch_add(lost, Ordering::Relaxed);
         telemetry::add(telemetry::SECURITY_EVENTS_DROPPED, "from", "store", lost);
+    }
+}
+
+/// The sinks, each with its queue.
+#[derive(Debug, Clone)]
+struct Sinks(Arc<[(Arc<dyn SecurityEventSink>, mpsc::Sender<SecurityEvent>)]>);
+
+impl Sinks {
+    /// Puts an event into the queues of those that want it: what they do not want takes no room.
+    fn tell(&self, event: &SecurityEvent) {
+        for (sink, queue) in &*self.0 {
+            if sink.wants(event) && queue.try_send(event.clone()).is_err() {
+                telemetry::count(telemetry::SECURITY_EVENTS_DROPPED, "from", "sink");
+            }
+        }
     }
 }
 

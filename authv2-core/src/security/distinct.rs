@@ -46,11 +46,26 @@ impl Distinct {
     /// How many different ones there are.
     pub(crate) fn count(&mut self, now: Timestamp, window: Window) -> usize {
         let slice = window.slice(now);
+        if self.slice.saturating_sub(slice) > SLICES {
+            // The clock was far ahead: when they were seen nobody knows.
+            self.seen.clear();
+            self.slice = slice;
+        }
         if slice > self.slice {
             self.slice = slice;
             self.seen.retain(|_, last| slice - *last < SLICES);
         }
         self.seen.len()
+    }
+
+    /// Forgets a key.
+    pub(crate) fn forget(&mut self, key: u64) {
+        self.seen.remove(&key);
+    }
+
+    /// Forgets all keys but these.
+    pub(crate) fn keep(&mut self, kept: impl Fn(u64) -> bool) {
+        self.seen.retain(|key, _| kept(*key));
     }
 }
 
@@ -87,10 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_forgets_nothing() {
+    fn a_clock_that_is_set_back_a_little_forgets_nothing_and_one_that_was_far_ahead_everything() {
         let mut distinct = Distinct::default();
         distinct.note(1, at(100), WINDOW);
-        assert_eq!(distinct.note(2, at(10), WINDOW), 2);
+        assert_eq!(distinct.note(2, at(60), WINDOW), 2);
+        assert_eq!(distinct.note(3, at(1_000_000), WINDOW), 1);
+        assert_eq!(distinct.note(4, at(100), WINDOW), 1);
+        assert_eq!(distinct.count(at(160), WINDOW), 0);
     }
 
     proptest! {

@@ -23,7 +23,7 @@ pub(crate) use self::{
     distinct::{Distinct, Window},
     position::Position,
     risk::{Signs, risk},
-    sign_ins::{Finding, Rules, SignIns, Try},
+    sign_ins::{Cause, Finding, Rules, SignIns, Try},
     strangers::Strangers,
     table::Table,
 };

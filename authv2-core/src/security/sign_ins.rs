@@ -17,12 +17,15 @@ use crate::clock::Timestamp;
 /// How many networks and passwords are told apart.
 const NETWORKS: usize = 4 * 1024;
 const PASSWORDS: usize = 4 * 1024;
-/// From how many networks an attack on the deployment comes at least: one alone is the throttle's.
-const NETWORKS_MIN: usize = 5;
 /// How many more accounts must fail than get in.
 const FAR_MORE: usize = 2;
-/// How far counting goes beyond what makes an attack: on a large deployment many get in as well.
+/// How far counting goes beyond what makes an attack, before it is of a sample: on a large deployment many get in too.
 const HEADROOM: usize = 16;
+const HEADROOM_OF_NETWORK: usize = 4;
+/// From how many networks an attack on the deployment comes at least: one alone is the throttle's.
+const SEVERAL: usize = 5;
+/// How often the part of accounts that is counted is halved at most.
+const HALVINGS_MAX: u32 = 16;
 
 /// When failures are an attack.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) of_password: usize,
     /// How long the deployment counts as attacked after the last sign of it.
     pub(crate) pressure: Duration,
+    /// Whether strangers are slowed while it does, for stuffing.
+    pub(crate) slows: bool,
 }
 
 /// An attempt by a stranger; everything by keyed hash.
@@ -55,8 +60,24 @@ pub(crate) enum Finding {
     StuffingGoesOn { refused: u64, judged: u64 },
     /// Many accounts are tried from the network of this attempt.
     StuffingFrom { accounts: usize },
-    /// The password of this attempt is tried on many accounts.
+    /// The password of this attempt is tried on many accounts, from so many networks.
     Spraying { accounts: usize, networks: usize },
+}
+
+impl Finding {
+    /// Whether so many networks are the work of more than one place.
+    pub(crate) fn is_from_several(networks: usize) -> bool {
+        networks >= SEVERAL
+    }
+}
+
+/// Why the deployment counts as attacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Another node found stuffing, and has told of it.
+    Stuffing,
+    /// A password is sprayed, and that is to slow strangers.
+    Spraying,
 }
 
 /// An attack that is over, as this node saw it.
@@ -73,13 +94,14 @@ pub(crate) struct SignIns {
     rules: Rules,
     /// Until when the deployment counts as attacked, in microseconds.
     pressed_until: AtomicI64,
+    /// Until when strangers are slowed for it.
+    slowed_until: AtomicI64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    failing: Distinct,
-    passing: Distinct,
+    accounts: Balance,
     networks: Distinct,
     by_network: Table<OfNetwork>,
     by_password: Table<OfPassword>,
@@ -88,8 +110,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct OfNetwork {
-    failing: Distinct,
-    passing: Distinct,
+    accounts: Balance,
     told: Option<Timestamp>,
 }
 
@@ -98,6 +119,59 @@ struct OfPassword {
     accounts: Distinct,
     networks: Distinct,
     told: Option<Timestamp>,
+    told_of_several: Option<Timestamp>,
+}
+
+/// Accounts that fail, against those that get in. Where there are more than there is room for, a sample is counted, the
+/// same of both.
+#[derive(Debug, Default)]
+struct Balance {
+    failing: Distinct,
+    passing: Distinct,
+    /// One account in two to the power of this is counted.
+    halvings: u32,
+}
+
+impl Balance {
+    /// Notes an account that fails; how many fail, where those are far more than get in.
+    fn failed(&mut self, account: u64, now: Timestamp, window: Window) -> Option<usize> {
+        self.make_room(now, window);
+        if self.is_counted(account) {
+            self.failing.note(account, now, window);
+        }
+        let (failing, passing) = (self.failing.count(now, window), self.passing.count(now, window));
+        (failing >= FAR_MORE * passing).then(|| failing.saturating_mul(1 << self.halvings))
+    }
+
+    /// Notes an account that gets in: that it failed before was a slip.
+    fn passed(&mut self, account: u64, now: Timestamp, window: Window) {
+        self.make_room(now, window);
+        self.failing.forget(account);
+        if self.is_counted(account) {
+            self.passing.note(account, now, window);
+        }
+    }
+
+    fn make_room(&mut self, now: Timestamp, window: Window) {
+        let most = self.failing.count(now, window).max(self.passing.count(now, window));
+        if most >= window.most && self.halvings < HALVINGS_MAX {
+            self.halvings += 1;
+            let halvings = self.halvings;
+            self.failing.keep(|account| is_in_sample(account, halvings));
+            self.passing.keep(|account| is_in_sample(account, halvings));
+        } else if most < window.most / 4 {
+            // What was left out meanwhile is missing for a window, of both alike.
+            self.halvings = self.halvings.saturating_sub(1);
+        }
+    }
+
+    fn is_counted(&self, account: u64) -> bool {
+        is_in_sample(account, self.halvings)
+    }
+}
+
+fn is_in_sample(account: u64, halvings: u32) -> bool {
+    account.trailing_zeros() >= halvings
 }
 
 /// An attack as it goes on.
@@ -105,38 +179,50 @@ struct OfPassword {
 struct Attack {
     began: Timestamp,
     told: Timestamp,
+    /// Whether it was told that stuffing has begun.
+    is_told: bool,
     refused: u64,
     judged: u64,
 }
 
 impl SignIns {
-    /// Whether so many networks are more than the throttle of each can deal with.
-    pub(crate) fn is_wide(networks: usize) -> bool {
-        networks >= NETWORKS_MIN
-    }
-
     pub(crate) fn new(rules: Rules) -> Self {
         let state = State {
-            failing: Distinct::default(),
-            passing: Distinct::default(),
+            accounts: Balance::default(),
             networks: Distinct::default(),
             by_network: Table::new(NETWORKS),
             by_password: Table::new(PASSWORDS),
             attack: None,
         };
-        Self { rules, pressed_until: AtomicI64::new(i64::MIN), state: Mutex::new(state) }
+        let (pressed_until, slowed_until) = (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN));
+        Self { rules, pressed_until, slowed_until, state: Mutex::new(state) }
     }
 
     /// Whether the deployment counts as attacked.
     pub(crate) fn is_pressed(&self, now: Timestamp) -> bool {
-        now.as_micros() < self.pressed_until.load(Ordering::Relaxed)
+        self.is_before(&self.pressed_until, now)
     }
 
-    /// Another node found an attack.
-    pub(crate) fn press(&self, until: Timestamp, now: Timestamp) {
-        if self.pressed_until.fetch_max(until.as_micros(), Ordering::Relaxed) < until.as_micros() && until > now {
-            self.lock().attack.get_or_insert(Attack::at(now));
+    /// Whether strangers are slowed for that.
+    pub(crate) fn is_slowed(&self, now: Timestamp) -> bool {
+        self.is_before(&self.slowed_until, now)
+    }
+
+    /// From now on the deployment counts as attacked.
+    pub(crate) fn press(&self, cause: Cause, until: Timestamp, now: Timestamp) {
+        if cause == Cause::Spraying || self.rules.slows {
+            self.slowed_until.fetch_max(until.as_micros(), Ordering::Relaxed);
         }
+        if self.pressed_until.fetch_max(until.as_micros(), Ordering::Relaxed) < until.as_micros() && until > now {
+            let mut state = self.lock();
+            state.attack.get_or_insert(Attack::at(now)).is_told |= cause == Cause::Stuffing;
+        }
+    }
+
+    /// Whether it is before `until`, which never is further away than an attack presses: the clock may have been ahead.
+    fn is_before(&self, until: &AtomicI64, now: Timestamp) -> bool {
+        let furthest = (now + self.rules.pressure).as_micros();
+        now.as_micros() < until.fetch_min(furthest, Ordering::Relaxed)
     }
 
     /// A stranger's password was looked at and was wrong.
@@ -150,42 +236,52 @@ impl SignIns {
     }
 
     fn count(&self, attempt: Try, now: Timestamp, was_judged: bool) -> Vec<Finding> {
-        let Rules { window: length, accounts, of_network, of_password, pressure } = self.rules;
+        let Rules { window: length, accounts: enough, of_network, of_password, pressure, slows } = self.rules;
         let window = |most: usize| Window { length, most };
-        let wide = window(accounts.saturating_mul(HEADROOM));
+        let wide = window(enough.saturating_mul(HEADROOM));
         let mut findings = Vec::new();
         let mut state = self.lock();
-        let State { failing, passing, networks, by_network, by_password, attack } = &mut *state;
+        let State { accounts, networks, by_network, by_password, attack } = &mut *state;
 
-        let (failed, passed) = (failing.note(attempt.account, now, wide), passing.count(now, wide));
         let from = networks.note(attempt.network, now, wide);
-        if failed >= accounts && failed >= FAR_MORE * passed && Self::is_wide(from) {
-            self.pressed_until.fetch_max((now + pressure).as_micros(), Ordering::Relaxed);
-            if attack.is_none() {
-                findings.push(Finding::Stuffing { accounts: failed, networks: from });
+        let is_attack = |failing: &usize| *failing >= enough && Finding::is_from_several(from);
+        let failing = accounts.failed(attempt.account, now, wide).filter(is_attack);
+        if failing.is_some() {
+            let until = (now + pressure).as_micros();
+            self.pressed_until.fetch_max(until, Ordering::Relaxed);
+            if slows {
+                self.slowed_until.fetch_max(until, Ordering::Relaxed);
             }
             attack.get_or_insert(Attack::at(now));
         }
         if let Some(attack) = attack {
             *(if was_judged { &mut attack.judged } else { &mut attack.refused }) += 1;
-            if now.since(attack.told) >= pressure / 2 && self.is_pressed(now) {
-                attack.told = now;
-                findings.push(Finding::StuffingGoesOn { refused: attack.refused, judged: attack.judged });
+            // Other nodes count as attacked for as long as they are told: only what is one now is told of.
+            if let Some(failing) = failing {
+                if !attack.is_told {
+                    (attack.is_told, attack.told) = (true, now);
+                    findings.push(Finding::Stuffing { accounts: failing, networks: from });
+                } else if now.since(attack.told) >= pressure / 2 {
+                    attack.told = now;
+                    findings.push(Finding::StuffingGoesOn { refused: attack.refused, judged: attack.judged });
+                }
             }
         }
         if was_judged {
-            let narrow = window(of_network.saturating_mul(FAR_MORE));
+            let narrow = window(of_network.saturating_mul(HEADROOM_OF_NETWORK));
             findings.extend(by_network.update(attempt.network, now, |of| {
-                let (failed, passed) = (of.failing.note(attempt.account, now, narrow), of.passing.count(now, narrow));
-                let is_one = failed >= of_network && failed >= FAR_MORE * passed;
-                (is_one && is_due(&mut of.told, now, length)).then_some(Finding::StuffingFrom { accounts: failed })
+                let failing = of.accounts.failed(attempt.account, now, narrow);
+                let failing = failing.filter(|failing| *failing >= of_network)?;
+                is_due(&mut of.told, now, length).then_some(Finding::StuffingFrom { accounts: failing })
             }));
         }
         findings.extend(by_password.update(attempt.password, now, |of| {
             let tried = of.accounts.note(attempt.account, now, window(of_password));
-            let networks = of.networks.note(attempt.network, now, window(of_password));
-            let is_told = tried >= of_password && is_due(&mut of.told, now, length);
-            is_told.then_some(Finding::Spraying { accounts: tried, networks })
+            let networks = of.networks.note(attempt.network, now, window(of_password.max(SEVERAL)));
+            let is_from_several = Finding::is_from_several(networks);
+            let told = if is_from_several { &mut of.told_of_several } else { &mut of.told };
+            let is_one = tried >= of_password && is_due(told, now, length);
+            is_one.then_some(Finding::Spraying { accounts: tried, networks })
         }));
         findings
     }
@@ -194,18 +290,18 @@ impl SignIns {
     pub(crate) fn passed(&self, attempt: Try, now: Timestamp) {
         let Rules { window: length, accounts, of_network, .. } = self.rules;
         let mut state = self.lock();
-        state.passing.note(attempt.account, now, Window { length, most: accounts.saturating_mul(HEADROOM) });
-        let narrow = Window { length, most: of_network.saturating_mul(FAR_MORE) };
-        state.by_network.update(attempt.network, now, |of| of.passing.note(attempt.account, now, narrow));
+        state.accounts.passed(attempt.account, now, Window { length, most: accounts.saturating_mul(HEADROOM) });
+        let narrow = Window { length, most: of_network.saturating_mul(HEADROOM_OF_NETWORK) };
+        state.by_network.update(attempt.network, now, |of| of.accounts.passed(attempt.account, now, narrow));
     }
 
-    /// Tells once of an attack that is over.
+    /// Tells once of an attack that is over, if it was told that it began.
     pub(crate) fn take_ended(&self, now: Timestamp) -> Option<Ended> {
         if self.is_pressed(now) {
             return None;
         }
-        let Attack { began, refused, judged, .. } = self.lock().attack.take()?;
-        Some(Ended { lasted: now.since(began), refused, judged })
+        let Attack { began, is_told, refused, judged, .. } = self.lock().attack.take()?;
+        is_told.then(|| Ended { lasted: now.since(began), refused, judged })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,7 +311,7 @@ impl SignIns {
 
 impl Attack {
     fn at(now: Timestamp) -> Self {
-        Self { began: now, told: now, refused: 0, judged: 0 }
+        Self { began: now, told: now, is_told: false, refused: 0, judged: 0 }
     }
 }
 
@@ -238,6 +334,7 @@ mod tests {
         of_network: 20,
         of_password: 10,
         pressure: Duration::from_secs(600),
+        slows: true,
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -336,10 +433,93 @@ mod tests {
     }
 
     #[test]
+    fn one_password_from_one_place_is_told_apart_from_one_from_several() {
+        let sign_ins = SignIns::new(RULES);
+        let found: Vec<_> = (0..15).flat_map(|account| sign_ins.failed(one(account, 1, 7), at(0))).collect();
+        assert_eq!(found, [Finding::Spraying { accounts: 10, networks: 1 }]);
+        let found: Vec<_> = (2..6).flat_map(|network| sign_ins.failed(one(0, network, 7), at(1))).collect();
+        assert_eq!(found, [Finding::Spraying { accounts: 10, networks: 5 }]);
+        assert_eq!([1, 5].map(Finding::is_from_several), [false, true]);
+    }
+
+    #[test]
+    fn an_attack_ends_though_strangers_go_on_to_come() {
+        let sign_ins = SignIns::new(RULES);
+        for account in 0..200 {
+            sign_ins.failed(one(account, account, account), at(0));
+        }
+        for stranger in 1..10_u64 {
+            let now = at(i64::try_from(stranger).unwrap() * 360);
+            let found = sign_ins.turned_away(one(1_000 + stranger, stranger, stranger), now);
+            assert_eq!(found, [], "{stranger}");
+        }
+        assert!(!sign_ins.is_pressed(at(601)));
+    }
+
+    #[test]
+    fn who_was_turned_away_and_gets_in_does_not_count_as_failing() {
+        let sign_ins = SignIns::new(RULES);
+        sign_ins.press(Cause::Stuffing, at(600), at(0));
+        for account in 0..1_000 {
+            let attempt = one(account, account, account);
+            assert_eq!(sign_ins.turned_away(attempt, at(0)), []);
+            sign_ins.passed(attempt, at(10));
+        }
+        assert!(!sign_ins.is_pressed(at(600)));
+    }
+
+    #[test]
+    fn an_attack_is_found_among_many_who_get_in() {
+        let sign_ins = SignIns::new(RULES);
+        let hashed = |account: u64| account.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        for account in 0..2_000 {
+            sign_ins.passed(one(hashed(account), account, account), at(0));
+        }
+        let fail = |account| sign_ins.failed(one(hashed(account), account, account), at(0));
+        let found: Vec<_> = (2_000..22_000).flat_map(fail).collect();
+        assert!(matches!(found[..], [Finding::Stuffing { .. }]), "{found:?}");
+
+        let sign_ins = SignIns::new(RULES);
+        for account in 0..30 {
+            sign_ins.passed(one(hashed(account), 7, account), at(0));
+        }
+        let found: Vec<_> =
+            (30..530).flat_map(|account| sign_ins.failed(one(hashed(account), 7, account), at(0))).collect();
+        assert!(found.iter().any(|found| matches!(found, Finding::StuffingFrom { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn stuffing_is_told_of_where_spraying_has_pressed_already() {
+        let sign_ins = SignIns::new(RULES);
+        sign_ins.press(Cause::Spraying, at(600), at(0));
+        let fail = |account| sign_ins.failed(one(account, account, account), at(1));
+        let found: Vec<_> = (0..100).flat_map(fail).collect();
+        assert_eq!(found, [Finding::Stuffing { accounts: 100, networks: 100 }]);
+    }
+
+    #[test]
+    fn an_attack_slows_nobody_where_that_is_not_wanted() {
+        let sign_ins = SignIns::new(Rules { slows: false, ..RULES });
+        for account in 0..100 {
+            sign_ins.failed(one(account, account, account), at(0));
+        }
+        assert!(sign_ins.is_pressed(at(1)) && !sign_ins.is_slowed(at(1)));
+        sign_ins.press(Cause::Spraying, at(600), at(1));
+        assert!(sign_ins.is_slowed(at(2)));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_press_for_longer() {
+        let sign_ins = SignIns::new(RULES);
+        sign_ins.press(Cause::Stuffing, at(1_000_000), at(999_999));
+        assert!(sign_ins.is_pressed(at(0)) && !sign_ins.is_pressed(at(600)));
+    }
+
+    #[test]
     fn what_another_node_found_presses_here() {
         let sign_ins = SignIns::new(RULES);
-        sign_ins.press(at(60), at(0));
-        assert!(sign_ins.is_pressed(at(59)));
+        sign_ins.press(Cause::Stuffing, at(60), at(0));
+        assert!(sign_ins.is_pressed(at(59)) && sign_ins.is_slowed(at(59)));
         assert!(sign_ins.take_ended(at(60)).is_some());
     }
 }

@@ -38,6 +38,13 @@ impl SinkError {
 /// [`Builder::security_event_sink`]: crate::authentication::Builder::security_event_sink
 #[async_trait]
 pub trait SecurityEventSink: Send + Sync + fmt::Debug {
+    /// Whether it is to be given an event: what it does not want takes no room in its queue. Asked by whoever tells of
+    /// the event, so it must not wait. By default it wants all.
+    fn wants(&self, event: &SecurityEvent) -> bool {
+        let _ = event;
+        true
+    }
+
     /// Delivers one event.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// How long the password of a turn is under way.
 const TURN: Duration = Duration::from_secs(1);
+/// How long a turn is kept for whoever of the network has waited longest, where wrong passwords make it wait.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// Who was told to come back when.
 #[derive(Debug)]
@@ -41,6 +43,28 @@ struct Turns {
     /// How many in a row have not turned out right.
     wrong: u32,
     last: Option<Timestamp>,
+    /// The one before the last: what holds again if the last came to nothing.
+    before: Option<Timestamp>,
+    /// Who has waited longest, of those that have asked since the last turn, and when it was told to come back.
+    longest: Option<(u64, Timestamp)>,
+}
+
+impl Turns {
+    /// Notes that a stranger waits.
+    fn queue(&mut self, stranger: u64, told: Timestamp, now: Timestamp) {
+        let is_longest = self.longest.is_none_or(|(_, other)| told < other || !is_good(other, now));
+        if is_longest {
+            self.longest = Some((stranger, told));
+        }
+    }
+
+    /// Until when a turn is kept for somebody else than `stranger`.
+    fn kept_from(&self, stranger: u64, first_wait: Duration, now: Timestamp) -> Option<Timestamp> {
+        let (longest, told) = self.longest.filter(|(_, told)| self.wrong > 0 && is_good(*told, now))?;
+        let due = self.last.map_or(told, |last| last + wait_after(self.wrong)).max(told + first_wait);
+        let until = due + KEPT;
+        (longest != stranger && now < until).then_some(until)
+    }
 }
 
 /// What is said to a stranger's attempt.
@@ -56,18 +80,25 @@ enum Verdict {
 
 /// Judges an attempt: a pure function of when the stranger was told to come back, its network's turns, and the time.
 fn judge(ticket: Option<Timestamp>, turns: Turns, first_wait: Duration, now: Timestamp) -> Verdict {
-    let Some(told) = ticket.filter(|told| now.since(*told) < TICKET_LIFE) else { return Verdict::ComeBack(first_wait) };
-    let next = turns.last.map_or(told, |last| {
+    let Some(told) = ticket.filter(|told| is_good(*told, now)) else { return Verdict::ComeBack(first_wait) };
+    // A turn that is yet to come was under a clock that was ahead.
+    let last = turns.last.filter(|last| *last <= now + TURN);
+    let next = last.map_or(told, |last| {
         let wait = if turns.wrong == 0 { Duration::ZERO } else { wait_after(turns.wrong) };
         last + wait
     });
     let next = next.max(told + first_wait);
-    match turns.last {
+    match last {
         _ if now >= next => Verdict::Turn,
         // Whoever's turn it is may be right: then the next one waits no longer.
         Some(last) if now.since(last) < TURN => Verdict::Wait(TURN),
         _ => Verdict::Wait(next.since(now)),
     }
+}
+
+/// Whether a ticket is good that was given at `told`.
+fn is_good(told: Timestamp, now: Timestamp) -> bool {
+    now.since(told) < TICKET_LIFE && told <= now + TURN
 }
 
 fn wait_after(wrong: u32) -> Duration {
@@ -90,11 +121,18 @@ impl Strangers {
     ) -> Result<(), Duration> {
         let mut state = self.lock();
         let ticket = state.tickets.find(stranger).copied().flatten();
+        if let Some(told) = ticket.filter(|told| is_good(*told, now)) {
+            state.networks.update(network, now, |turns| turns.queue(stranger, told, now));
+        }
         let turns = state.networks.find(network).copied().unwrap_or_default();
         match judge(ticket, turns, first_wait, now) {
             Verdict::Turn => {
+                if let Some(until) = turns.kept_from(stranger, first_wait, now) {
+                    return Err(until.since(now));
+                }
                 state.tickets.remove(stranger);
-                let taken = Turns { wrong: turns.wrong.saturating_add(1), last: Some(now) };
+                let wrong = turns.wrong.saturating_add(1);
+                let taken = Turns { wrong, last: Some(now), before: turns.last, longest: None };
                 state.networks.update(network, now, |turns| *turns = taken);
                 Ok(())
             }
@@ -114,7 +152,9 @@ impl Strangers {
     /// The password of a turn was not looked at after all: as if the turn had not been.
     pub(crate) fn was_nothing(&self, stranger: u64, network: u64, first_wait: Duration, now: Timestamp) {
         let mut state = self.lock();
-        state.networks.update(network, now, |turns| turns.wrong = turns.wrong.saturating_sub(1));
+        state.networks.update(network, now, |turns| {
+            *turns = Turns { wrong: turns.wrong.saturating_sub(1), last: turns.before, ..*turns };
+        });
         state.tickets.update(stranger, now, |ticket| *ticket = Some(now - first_wait));
     }
 
@@ -190,6 +230,46 @@ mod tests {
         strangers.admit(1, 7, WAIT, at(110)).unwrap();
         strangers.was_nothing(1, 7, WAIT, at(111));
         strangers.admit(1, 7, WAIT, at(111)).unwrap();
+    }
+
+    #[test]
+    fn a_turn_that_came_to_nothing_costs_no_wait() {
+        let strangers = Strangers::new();
+        for name in 0..2 {
+            strangers.admit(name, 7, WAIT, at(100)).unwrap_err();
+        }
+        strangers.admit(0, 7, WAIT, at(110)).unwrap();
+        strangers.admit(1, 7, WAIT, at(170)).unwrap();
+        strangers.was_nothing(1, 7, WAIT, at(171));
+        strangers.admit(1, 7, WAIT, at(171)).unwrap();
+    }
+
+    #[test]
+    fn a_turn_is_kept_for_whoever_has_waited_longest() {
+        let strangers = Strangers::new();
+        for name in 0..3 {
+            strangers.admit(name, 7, WAIT, at(100 + i64::try_from(name).unwrap())).unwrap_err();
+        }
+        strangers.admit(0, 7, WAIT, at(120)).unwrap();
+        for name in [2, 1, 2] {
+            assert!(strangers.admit(name, 7, WAIT, at(121)).is_err());
+        }
+        assert_eq!(seconds(strangers.admit(2, 7, WAIT, at(180))), 10, "that is the turn of another");
+        strangers.admit(1, 7, WAIT, at(181)).unwrap();
+        assert!(strangers.admit(2, 7, WAIT, at(182)).is_err());
+        strangers.admit(2, 7, WAIT, at(301)).unwrap();
+    }
+
+    #[test]
+    fn a_turn_is_not_kept_for_ever() {
+        let strangers = Strangers::new();
+        for name in 0..3 {
+            strangers.admit(name, 7, WAIT, at(100 + i64::try_from(name).unwrap())).unwrap_err();
+        }
+        strangers.admit(0, 7, WAIT, at(120)).unwrap();
+        assert!(strangers.admit(1, 7, WAIT, at(121)).is_err());
+        assert!(strangers.admit(2, 7, WAIT, at(180)).is_err());
+        strangers.admit(2, 7, WAIT, at(190)).unwrap();
     }
 
     #[test]

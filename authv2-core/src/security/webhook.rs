@@ -102,8 +102,12 @@ fn key(secret: &Secret) -> hmac::Key {
 
 #[async_trait]
 impl SecurityEventSink for Webhook {
+    fn wants(&self, event: &SecurityEvent) -> bool {
+        event.severity >= self.severity
+    }
+
     async fn deliver(&self, event: &SecurityEvent) -> Result<(), SinkError> {
-        if event.severity < self.severity {
+        if !self.wants(event) {
             return Ok(());
         }
         let id = event.id.to_string();

@@ -49,6 +49,8 @@ pub struct SignIn {
     pub device: Option<String>,
     /// How risky the sign-in looks.
     pub risk: Risk,
+    /// Whether it is held for what is unusual about it: then it makes nothing usual.
+    pub is_held: bool,
     /// The counters that a completed sign-in clears.
     pub clear: Vec<Bucket>,
     /// The proof of the key that the session is bound to from its beginning; for the bearer transport alone.
@@ -203,6 +205,7 @@ impl SessionService {
             refresh: (!is_cookie).then_some(hash),
             max_per_user: config.max_per_user,
             over_limit: config.over_limit,
+            is_held: sign_in.is_held,
             network: sign_in.network,
             device: sign_in.device,
             verified_hash: sign_in.verified_hash,

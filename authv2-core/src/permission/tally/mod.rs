@@ -20,7 +20,7 @@ pub(super) use self::batch::Batch;
 pub(crate) use self::probing::Probe;
 use self::{probing::Probing, table::Table};
 use crate::{
-    audit::Act,
+    audit::{Act, Actor},
     clock::Timestamp,
     id::{MemberId, OrgId},
     store::DecisionCount,
@@ -111,16 +111,16 @@ impl Tally {
         }
     }
 
-    /// From now on, so many denials of one member in a window are a burst.
+    /// From now on, so many denials of one user or key in a window are a burst.
     pub(super) fn watch_denials(&self, limit: u32, window: Duration) {
         self.probing.get_or_init(|| Probing::new(limit, window));
     }
 
-    /// Counts a denial of a member towards a burst.
+    /// Counts a denial towards a burst.
     #[inline]
-    pub(super) fn note_denial(&self, organization: OrgId, member: MemberId, now: Timestamp) {
+    pub(super) fn note_denial(&self, organization: OrgId, actor: Actor, now: Timestamp) {
         if let Some(probing) = self.probing.get() {
-            probing.note(organization, member, now);
+            probing.note(organization, actor, now);
         }
     }
 

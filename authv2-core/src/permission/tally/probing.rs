@@ -1,4 +1,4 @@
-//! Members that are denied one thing after the other: somebody may be trying what a stolen account is good for.
+//! Users and keys that are denied one thing after the other: somebody may be trying what a stolen account is good for.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -7,13 +7,14 @@ use std::{
 };
 
 use crate::{
+    audit::Actor,
     clock::Timestamp,
-    id::{MemberId, OrgId},
+    id::OrgId,
     security::Table,
 };
 
-/// How many members are told apart at a time, in how many parts that do not wait for each other.
-const MEMBERS: usize = 8 * 1024;
+/// How many of them are told apart at a time, in how many parts that do not wait for each other.
+const ACTORS: usize = 8 * 1024;
 const SHARDS: usize = 8;
 /// How many bursts wait to be asked for.
 const FOUND_MAX: usize = 256;
@@ -22,12 +23,11 @@ const FOUND_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probe {
     pub(crate) organization: OrgId,
-    pub(crate) member: MemberId,
-    /// When the last of them was.
-    pub(crate) at: Timestamp,
+    /// Who was denied: a user, or a key, whoever's rights bound it.
+    pub(crate) actor: Actor,
 }
 
-/// Counts denials by member.
+/// Counts denials by organization and actor.
 #[derive(Debug)]
 pub(super) struct Probing {
     limit: u32,
@@ -44,15 +44,15 @@ struct Burst {
 }
 
 impl Probing {
-    /// `limit` denials of one member within `window` are a burst.
+    /// `limit` denials of one actor within `window` are a burst.
     pub(super) fn new(limit: u32, window: Duration) -> Self {
-        let shards = std::array::from_fn(|_| Mutex::new(Table::new(MEMBERS / SHARDS)));
+        let shards = std::array::from_fn(|_| Mutex::new(Table::new(ACTORS / SHARDS)));
         Self { limit, window, hasher: RandomState::new(), shards, found: Mutex::default() }
     }
 
     /// Counts a denial. A burst is found once in a window.
-    pub(super) fn note(&self, organization: OrgId, member: MemberId, now: Timestamp) {
-        let key = self.hasher.hash_one((organization, member));
+    pub(super) fn note(&self, organization: OrgId, actor: Actor, now: Timestamp) {
+        let key = self.hasher.hash_one((organization, actor));
         let shard = usize::try_from(key >> 61).unwrap_or(0);
         let Some(shard) = self.shards.get(shard) else { return };
         let mut bursts = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +61,7 @@ impl Probing {
         if is_burst {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             if found.len() < FOUND_MAX {
-                found.push(Probe { organization, member, at: now });
+                found.push(Probe { organization, actor });
             }
         }
     }
@@ -86,6 +86,7 @@ impl Burst {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{KeyId, UserId};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_seconds(seconds)
@@ -94,14 +95,26 @@ mod tests {
     #[test]
     fn a_burst_is_found_once_in_a_window() {
         let probing = Probing::new(5, Duration::from_secs(60));
-        let (organization, member, other) = (OrgId::new(), MemberId::from(uuid::Uuid::now_v7()), OrgId::new());
+        let (organization, actor, other) = (OrgId::new(), Actor::User(UserId::new()), OrgId::new());
         for second in 0..20 {
-            probing.note(organization, member, at(second));
-            probing.note(other, member, at(second * 30));
+            probing.note(organization, actor, at(second));
+            probing.note(other, actor, at(second * 30));
         }
-        assert_eq!(probing.take(), [Probe { organization, member, at: at(4) }]);
+        assert_eq!(probing.take(), [Probe { organization, actor }]);
         assert_eq!(probing.take(), []);
-        (60..65).for_each(|second| probing.note(organization, member, at(second)));
+        (60..65).for_each(|second| probing.note(organization, actor, at(second)));
         assert_eq!(probing.take().len(), 1);
+    }
+
+    #[test]
+    fn what_a_key_is_denied_is_not_held_against_a_user() {
+        let probing = Probing::new(5, Duration::from_secs(60));
+        let (organization, user) = (OrgId::new(), Actor::User(UserId::new()));
+        let key = Actor::ApiKey(KeyId::new());
+        for second in 0..5 {
+            probing.note(organization, key, at(second));
+        }
+        (0..4).for_each(|second| probing.note(organization, user, at(second)));
+        assert_eq!(probing.take(), [Probe { organization, actor: key }]);
     }
 }

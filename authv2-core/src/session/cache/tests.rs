@@ -70,6 +70,7 @@ impl World {
             network: None,
             device: None,
             risk: Risk::Low,
+            is_held: false,
             clear: Vec::new(),
             proof: None,
         };

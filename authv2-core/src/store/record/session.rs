@@ -223,6 +223,9 @@ pub struct NewSession {
     pub max_per_user: u32,
     /// What to do over that.
     pub over_limit: OverLimit,
+    /// Whether it is held until the user proves again who it is: then it makes no network and no device known, and does
+    /// not count as the user's last sign-in.
+    pub is_held: bool,
     /// The network signed in from: it is known from now on.
     pub network: Option<String>,
     /// What it is opened on, as devices are compared: it is known from now on.

@@ -36,7 +36,7 @@ impl SessionAndUser {
 
 /// Notes the sign-in and locks the user's row, which is what makes limits hold under parallel sign-ins.
 const NOTE_SIGN_IN: &str = "UPDATE users
-    SET last_login_at = $2, password_hash = COALESCE($3, password_hash)
+    SET last_login_at = CASE WHEN $5 THEN last_login_at ELSE $2 END, password_hash = COALESCE($3, password_hash)
     WHERE id = $1 AND status = 'active' AND ($4 IS NULL OR password_hash = $4)
     RETURNING *";
 
@@ -217,6 +217,7 @@ impl Tx {
             .bind(act.at)
             .bind(&new.rehashed)
             .bind(&new.verified_hash)
+            .bind(new.is_held)
             .fetch_optional(conn))?;
         let Some(user) = user else { return Ok(Opened::Void) };
         if let Some(proof) = &new.proof
@@ -254,10 +255,11 @@ impl Tx {
         if let Some(refresh) = &new.refresh {
             self.insert_refresh(refresh, session.id, act.at).await?;
         }
-        if let Some(network) = &new.network {
+        // The same password a second time proves no more than the first time.
+        if let Some(network) = new.network.as_ref().filter(|_| !new.is_held) {
             execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
         }
-        if let Some(device) = &new.device {
+        if let Some(device) = new.device.as_ref().filter(|_| !new.is_held) {
             self.remember_device(session.user_id, device, act.at).await?;
         }
         self.clear_attempts(&new.clear).await?;

@@ -113,6 +113,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         refresh: Some(new_token()),
         max_per_user: 1_000,
         over_limit: OverLimit::EvictOldest,
+        is_held: false,
         network: None,
         device: None,
         verified_hash: None,

@@ -162,6 +162,10 @@ async fn knows_on_what_a_user_signed_in_lately(world: World) {
     assert!(!is_new(&world, None, at(0)).await);
     assert!(is_new(&world, Some("iOS/Safari/mobile"), at(0)).await);
     assert!(is_new(&world, Some("Linux/Firefox/desktop"), at(100)).await, "that was too long ago");
+    let mut held = new_session(user, at(200));
+    (held.device, held.is_held) = (Some("iOS/Safari/mobile".to_owned()), true);
+    world.open(held).await;
+    assert!(is_new(&world, Some("iOS/Safari/mobile"), at(0)).await, "a sign-in that is held makes nothing known");
     let before = PurgeBefore { networks: at(DAY), ..of_nothing() };
     while world.store().purge(before).await.unwrap() > 0 {}
     assert!(!is_new(&world, Some("iOS/Safari/mobile"), at(0)).await);

@@ -86,7 +86,7 @@ CREATE TABLE key_usage_batches (
 ) {strict};
 CREATE INDEX key_usage_batches_by_age ON key_usage_batches (at);
 
--- From where keys are used.
+-- From where keys are used. Read by key alone and purged of all organizations at once, so no policy stands before it.
 CREATE TABLE api_key_networks (
     key_id {uuid} NOT NULL REFERENCES api_keys (key_id) ON DELETE CASCADE,
     network TEXT NOT NULL,
