@@ -133,9 +133,46 @@ async fn a_request_that_passes_two_layers_counts_once() {
     let ada = world.sign_up("ada@example.com").await;
     let limit = || RequestLimit::new(By::Caller, policy("search", 4));
     assert_eq!(pass(&world.app([limit(), limit()]), 9, || by(&ada)).await, 4);
-    // Whatever the layer, a name is counted once; another one is another limit.
+    // Whatever the layer, a limit is counted once; another one is another limit.
     let other = world.app([RequestLimit::new(By::Caller, policy("other", 2)), limit()]);
     assert_eq!(pass(&other, 9, || by(&ada)).await, 0);
+}
+
+#[tokio::test]
+async fn a_layer_leaves_out_no_more_than_what_was_counted_around_it() {
+    let world = World::new().await;
+    let ada = world.sign_up("ada@example.com").await;
+    let own = || RequestLimit::new(By::Caller, policy("api", 4));
+    let both = own().and(By::Everybody, policy("all", 3));
+    assert_eq!(pass(&world.app([both, own()]), 9, || by(&ada)).await, 3, "its other limit counts");
+
+    // Around the layer that knows the caller its network is counted, and inside of it the caller, by the same limit.
+    let limit = || RateLimitLayer::new(&world.auth, RequestLimit::new(By::Caller, policy("who", 2)));
+    let routes = Router::new().route("/", get(async || "found"));
+    let app = routes.layer(limit()).layer(auth_layer(&world.auth)).layer(limit());
+    let ada_from = |ip: &str| {
+        let mut request = by(&ada);
+        request.extensions_mut().insert(Peer(SocketAddr::new(ip.parse().unwrap(), 4711)));
+        request
+    };
+    assert_eq!(pass(&app, 5, || ada_from("192.0.2.1")).await, 2);
+    assert_eq!(pass(&app, 5, || ada_from("192.0.2.2")).await, 0, "ada has used up hers");
+    assert_eq!(pass(&app, 5, || from("192.0.2.3")).await, 2);
+}
+
+#[tokio::test]
+async fn policies_of_one_name_and_different_rates_count_apart() {
+    let world = World::new().await;
+    let ada = world.sign_up("ada@example.com").await;
+    let day = Duration::from_secs(86_400);
+    let search = world.app([RequestLimit::new(By::Caller, policy("api", 60))]);
+    let export = world.app([RequestLimit::new(By::Caller, Policy::new("api", Rate::new(5, day, None).unwrap()))]);
+    let mut exported = 0;
+    for _ in 0..9 {
+        exported += pass(&export, 1, || by(&ada)).await;
+        assert_eq!(pass(&search, 1, || by(&ada)).await, 1);
+    }
+    assert_eq!(exported, 5);
 }
 
 #[tokio::test]
