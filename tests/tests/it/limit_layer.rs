@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use authv2_axum::{RateLimitLayer, auth_layer};
+use authv2_axum::{RateLimitLayer, auth_layer, router};
 use authv2_core::{
     AuthenticationService, Config,
     audit::Origin,
@@ -27,10 +27,15 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::development();
         config.store.url = Secret::from("sqlite::memory:");
         config.password.memory_kib = 64;
         config.password.iterations = 1;
+        set(&mut config);
         let clock = Arc::new(FakeClock::at(SystemClock::wall()));
         let auth = AuthenticationService::builder(config).clock(clock.clone()).build().await.unwrap();
         Self { auth, clock }
@@ -208,6 +213,18 @@ async fn whoever_is_nobody_is_counted_by_network_and_without_an_address_all_toge
     assert_eq!(pass(&app, 5, || from("192.0.2.2")).await, 2);
     assert_eq!(pass(&app, 5, || by(&ada)).await, 2, "in no organization, and from nowhere");
     assert_eq!(pass(&app, 5, || Request::new(Body::empty())).await, 0);
+}
+
+#[tokio::test]
+async fn the_api_limits_whoever_has_no_address_all_together() {
+    let world = World::with(|config| config.limits.network_per_minute = 2).await;
+    let app: Router = router(&world.auth);
+    let asked = async || {
+        let request = Request::builder().uri("/auth/me").body(Body::empty()).unwrap();
+        ask(&app, request).await.status()
+    };
+    assert_eq!([asked().await, asked().await], [StatusCode::UNAUTHORIZED; 2]);
+    assert_eq!(asked().await, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
