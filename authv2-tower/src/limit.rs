@@ -3,7 +3,7 @@
 //! 1. A CORS preflight passes, and counts for nothing.
 //! 2. A request within all of the limits goes on, and its response tells how much is left of the tightest.
 //! 3. One beyond any of them is refused with 429, and is counted by none.
-//! 4. A request that has passed a limit of the same name counts once.
+//! 4. A limit that has counted the request for the same subject, in a layer around this one, does not count it again.
 //! 5. While the count is out of reach, what the limit declares for that.
 //!
 //! Inside an [`AuthLayer`](crate::AuthLayer) it knows the caller. Outside of one, or for a request without a credential, it
@@ -20,7 +20,7 @@ use authv2_core::{
     AuthenticationService,
     api::{problem_response, tell_limit},
     authentication::{RequestId, RequestLimit},
-    limit::{Taking, Verdict},
+    limit::{Counted, Taking, Verdict},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -85,10 +85,6 @@ pub struct RateLimit<S> {
     layer: RateLimitLayer,
 }
 
-/// The names of the limits that a request has passed.
-#[derive(Debug, Clone, Default)]
-struct Passed(Vec<&'static str>);
-
 impl<S, B, R> Service<Request<B>> for RateLimit<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -108,17 +104,19 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let RateLimitLayer { auth, limit, .. } = &self.layer;
-        let is_counted = |passed: &Passed| limit.names().all(|name| passed.0.contains(&name));
-        if is_preflight(&request) || request.extensions().get::<Passed>().is_some_and(is_counted) {
-            return RateLimitFuture { state: State::Inner { future: inner.call(request), verdict: None } };
-        }
-        let taking = {
+        let mut counted = request.extensions_mut().remove::<Counted>().unwrap_or_default();
+        let taking = if is_preflight(&request) {
+            None
+        } else {
             let principal = request.extensions().get::<Caller>().and_then(Caller::principal);
-            auth.take(limit, principal, &request)
+            auth.take_once(limit, principal, &request, &mut counted)
         };
-        let passed: &mut Passed = request.extensions_mut().get_or_insert_default();
-        passed.0.extend(limit.names());
-        RateLimitFuture { state: State::Taking { taking, request: Some(request), inner } }
+        request.extensions_mut().insert(counted);
+        let state = match taking {
+            Some(taking) => State::Taking { taking, request: Some(request), inner },
+            None => State::Inner { future: inner.call(request), verdict: None },
+        };
+        RateLimitFuture { state }
     }
 }
 

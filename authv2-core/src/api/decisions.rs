@@ -159,7 +159,8 @@ impl Asked {
             reason: explained.reason,
             tried: Some(explained.tried),
             // It tells of roles that the caller does not hold.
-            needed: (!is_allowed && principal.check(permission!("roles:read")).advise().is_allowed()).then_some(explained.needed),
+            needed: (!is_allowed && principal.check(permission!("roles:read")).advise().is_allowed())
+                .then_some(explained.needed),
             ..CheckResponse::of(&explained.decision)
         })
     }

@@ -64,7 +64,7 @@ impl LiveKey {
         let scope = Arc::new(Scope::new(Actor::ApiKey(key.id), patterns));
         let limit = key.rate_limit.map(|limit| Rate::new(limit.requests, limit.per, limit.burst)).transpose();
         let limit = limit.map_err(|_| StoreError::corrupt("the rate limit of an API key"))?;
-        let limit = limit.map(|rate| Policy::new("key", rate));
+        let limit = limit.map(|rate| Policy::built_in("key", rate));
         Ok(Some(Self {
             subject: key.member.to_string(),
             record: key,

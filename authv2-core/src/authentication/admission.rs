@@ -1,13 +1,13 @@
 //! Whether a request may pass once it is known who makes it: the limits of its caller, and those that an application
 //! puts around its routes.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{AuthenticationService, RequestHead};
 use crate::{
     api_key::LiveKey,
     error::Result,
-    limit::{Limiter, Outage, Policy, Rate, Subject, Take, Taking, Verdict},
+    limit::{Counted, Limiter, Outage, Policy, Rate, Subject, Take, Taking, Verdict},
     metering::{Outcome, RouteClass},
     principal::Principal,
 };
@@ -68,11 +68,6 @@ impl RequestLimit {
         self.outage = outage;
         self
     }
-
-    /// The names of its policies.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.rules.iter().map(|(_, policy)| policy.name())
-    }
 }
 
 impl AuthenticationService {
@@ -93,6 +88,32 @@ impl AuthenticationService {
         principal: Option<&Principal>,
         head: &R,
     ) -> Taking {
+        self.0.limiter.take(&self.takes_of(limit, principal, head), limit.outage)
+    }
+
+    /// [`take`](Self::take), from those that have not `counted` this request yet: nothing if all of them have. From then on
+    /// they have. The same limit counts another subject for itself, such as the caller where it counted the network.
+    ///
+    /// # Errors
+    /// As [`Limiter::take`].
+    pub fn take_once<R: RequestHead + ?Sized>(
+        &self,
+        limit: &RequestLimit,
+        principal: Option<&Principal>,
+        head: &R,
+        counted: &mut Counted,
+    ) -> Option<Taking> {
+        let mut takes = self.takes_of(limit, principal, head);
+        self.0.limiter.leave_out(&mut takes, counted);
+        (!takes.is_empty()).then(|| self.0.limiter.take(&takes, limit.outage))
+    }
+
+    fn takes_of<'a, R: RequestHead + ?Sized>(
+        &self,
+        limit: &RequestLimit,
+        principal: Option<&'a Principal>,
+        head: &R,
+    ) -> Vec<Take<'a>> {
         let mut takes = Vec::with_capacity(limit.rules.len());
         for (by, policy) in limit.rules.iter() {
             let subject = match by {
@@ -104,13 +125,12 @@ impl AuthenticationService {
                 }
                 By::Everybody => Some(Subject::Everybody),
             };
-            match (subject, self.client_ip(head)) {
-                (Some(subject), _) => takes.push(Take::one(*policy, subject)),
-                (None, Some(ip)) => takes.extend(networks(*policy, ip)),
-                (None, None) => takes.push(Take::one(*policy, Subject::Other("no address"))),
+            match subject {
+                Some(subject) => takes.push(Take::one(*policy, subject)),
+                None => takes.extend(by_network(*policy, self.client_ip(head))),
             }
         }
-        self.0.limiter.take(&takes, limit.outage)
+        takes
     }
 
     /// Takes a request to the HTTP API from the limit of the network that it comes from.
@@ -119,9 +139,7 @@ impl AuthenticationService {
     /// [`Code::RateLimited`](crate::Code::RateLimited).
     pub(crate) async fn admit_network<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Option<Verdict>> {
         let Some(policy) = a_minute("network", self.0.config.limits.network_per_minute) else { return Ok(None) };
-        let Some(ip) = self.client_ip(head) else { return Ok(None) };
-        let takes: Vec<Take<'_>> = networks(policy, ip).collect();
-        let verdict = self.0.limiter.take(&takes, Outage::LocalShare).await?;
+        let verdict = self.0.limiter.take(&by_network(policy, self.client_ip(head)), Outage::LocalShare).await?;
         verdict.require().map(|()| Some(verdict))
     }
 
@@ -212,12 +230,12 @@ impl<'a> Takes<'a> {
 /// So many requests a minute; no limit for none.
 fn a_minute(name: &'static str, requests: u32) -> Option<Policy> {
     let rate = if requests == 0 { None } else { Rate::new(requests, MINUTE, None).ok() };
-    rate.map(|rate| Policy::new(name, rate))
+    rate.map(|rate| Policy::built_in(name, rate))
 }
 
-fn networks<'a>(policy: Policy, ip: std::net::IpAddr) -> impl Iterator<Item = Take<'a>> {
-    Subject::networks(ip).map(move |(network, times)| {
-        let policy = Policy::new(policy.name(), policy.rate().times(times));
-        Take::one(policy, network)
-    })
+/// All whose address is not known count together.
+fn by_network(policy: Policy, ip: Option<IpAddr>) -> Vec<Take<'static>> {
+    let Some(ip) = ip else { return vec![Take::one(policy, Subject::Other("no address"))] };
+    let take = |(network, times)| Take::one(policy.with_rate(policy.rate().times(times)), network);
+    Subject::networks(ip).map(take).collect()
 }

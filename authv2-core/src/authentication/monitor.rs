@@ -510,9 +510,8 @@ impl Monitor {
         if self.config.on_password_spraying == Reaction::Block {
             let sprayed = self.store.security_events(found(EventKind::PasswordSpraying, SPRAYINGS)).await?;
             let networks = |event: &SecurityEvent| event.detail.get("networks").and_then(Value::as_u64).unwrap_or(0);
-            let is_from_several = |event: &SecurityEvent| {
-                usize::try_from(networks(event)).is_ok_and(Finding::is_from_several)
-            };
+            let is_from_several =
+                |event: &SecurityEvent| usize::try_from(networks(event)).is_ok_and(Finding::is_from_several);
             if let Some(stored) = sprayed.iter().find(|stored| is_from_several(&stored.event)) {
                 self.sign_ins.press(Cause::Spraying, stored.event.at + self.config.pressure, now);
             }

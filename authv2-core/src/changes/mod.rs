@@ -94,7 +94,7 @@ pub enum Change {
         /// The organization's revision from then on.
         revision: i64,
     },
-    /// An API key was made, rotated, narrowed or deleted.
+    /// An API key was made, rotated or deleted.
     ApiKeyChanged {
         /// Whose.
         organization: OrgId,

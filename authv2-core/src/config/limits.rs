@@ -18,7 +18,8 @@ pub struct LimitConfig {
     /// at all times: with more nodes than this leaves room for, all of them together grant more than the limit then.
     pub local_share: u32,
     /// Whether nodes draw several requests at once from Redis for keys that are used often; `false` by default. It saves
-    /// a round trip for most requests, never lets through more than the limit, and may let through a little less.
+    /// a round trip for most requests, lets through at most what the rate gives in half a second beyond the limit, and may
+    /// let through a little less.
     pub leases: bool,
     /// About how many bytes the counts on this node may take, 32 to 64 each; 64 MiB by default. Beyond it newcomers get
     /// less than their burst: never anybody more.

@@ -116,6 +116,11 @@ impl Rate {
         Duration::from_micros(self.per)
     }
 
+    /// What tells it from other rates.
+    pub(crate) const fn figures(&self) -> (u32, u64, u32) {
+        (self.requests, self.per, self.burst)
+    }
+
     /// So many times as fast.
     #[must_use]
     pub fn times(&self, factor: u32) -> Self {

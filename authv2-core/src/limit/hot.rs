@@ -3,9 +3,10 @@
 //! A refusal holds for up to [`REFUSAL`] without asking again: a key does not get back what it has used before its time,
 //! unless another limit across the slots of a Cluster refused what it was used for. Where
 //! `limits.leases` is on, a key that is asked for often gets several requests at once from Redis, and passes on them
-//! here. What it got is counted there, so no limit is exceeded; what it does not use within [`LEASE`] is lost to it. A
-//! lease is at most a sixteenth of the burst, and none is given once that would leave less than another one, or after a
-//! refusal: the last requests are counted one by one.
+//! here. What it got is counted there, but comes back there while it lies here: in any time, no more pass than the burst
+//! and what the rate gives in that time and [`LEASE`]. What it does not use within that is lost to it. A lease is at most
+//! a sixteenth of the burst, a node holds one at a time, and none is given once that would leave less than another one, or
+//! after a refusal: the last requests are counted one by one.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Asked, Inner, Outage, Policy, Rate, Take, Tat, Verdict, gcra, local::KeyHash, tighter, told};
+use super::{Asked, Inner, Outage, Policy, Rate, Take, Tat, Verdict, distinct, gcra, local::KeyHash, tighter, told};
 use crate::{
     clock::Timestamp,
     config::LimitConfig,
@@ -42,6 +43,8 @@ const PART: u32 = 16;
 const SHARDS: usize = 64;
 /// What one entry takes, its share of the map's room included.
 const ENTRY_BYTES: usize = 200;
+/// How often at most a full shard is looked through for room.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often at most it is told that Redis has forgotten.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long before its time a key may be gone from Redis without a word.
@@ -50,10 +53,17 @@ const SLACK: Duration = Duration::from_secs(1);
 /// What is known of keys.
 pub(super) struct Hot {
     leases: bool,
-    shards: Box<[Mutex<HashMap<KeyHash, Known>>]>,
+    shards: Box<[Mutex<Shard>]>,
     /// Keys in a shard, at most: of others nothing is known, and Redis is asked.
     most: usize,
     told_at: AtomicI64,
+}
+
+#[derive(Default)]
+struct Shard {
+    keys: HashMap<KeyHash, Known>,
+    /// When it was looked through for room.
+    looked_at: Option<Timestamp>,
 }
 
 /// What is known of a key.
@@ -105,6 +115,10 @@ impl Known {
     }
 
     fn see(&mut self, now: Timestamp) {
+        // After the clock was set back, what holds until later would hold for as long as that.
+        if self.since.since(now) >= WINDOW {
+            *self = Self::new(now);
+        }
         if now.since(self.since) >= WINDOW || now < self.since {
             let is_next = now.since(self.since) < 2 * WINDOW;
             (self.seen_before, self.seen, self.since) = (if is_next { self.seen } else { 0 }, 0, now);
@@ -113,10 +127,11 @@ impl Known {
     }
 
     fn is_of_use(&self, now: Timestamp) -> bool {
-        self.refused.is_some_and(|refused| now < refused.repeated_until)
+        let holds = self.refused.is_some_and(|refused| now < refused.repeated_until)
             || now < self.until
             || now < self.strict_until
-            || now.since(self.since) < 2 * WINDOW
+            || now.since(self.since) < 2 * WINDOW;
+        holds && self.since.since(now) < WINDOW
     }
 
     fn verdict(&self, policy: Policy, retry_after: Option<Duration>, now: Timestamp) -> Verdict {
@@ -131,7 +146,7 @@ impl Hot {
         Self {
             leases: config.leases,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most: (config.memory_bytes / SHARDS / ENTRY_BYTES).max(1),
+            most: (config.memory_bytes / 2 / SHARDS / ENTRY_BYTES).max(1),
             told_at: AtomicI64::new(0),
         }
     }
@@ -139,7 +154,7 @@ impl Hot {
     /// Refused, or passed on a lease; nothing where Redis is to be asked.
     fn take(&self, key: KeyHash, policy: Policy, cost: u32, now: Timestamp) -> Option<Verdict> {
         let mut shard = self.shard(key);
-        let known = shard.get_mut(&key)?;
+        let known = shard.keys.get_mut(&key)?;
         known.see(now);
         if let Some(refused) = known.refused
             && now < refused.repeated_until
@@ -156,7 +171,7 @@ impl Hot {
 
     /// Undoes a [`take`](Self::take) that passed.
     fn give_back(&self, key: KeyHash, cost: u32) {
-        if let Some(known) = self.shard(key).get_mut(&key) {
+        if let Some(known) = self.shard(key).keys.get_mut(&key) {
             known.left = known.left.saturating_add(cost);
         }
     }
@@ -164,18 +179,23 @@ impl Hot {
     /// How much more than it needs is asked of Redis for a key.
     fn wish(&self, key: KeyHash, rate: &Rate, now: Timestamp) -> u32 {
         let mut shard = self.shard(key);
-        if shard.len() >= self.most && !shard.contains_key(&key) {
-            shard.retain(|_, known| known.is_of_use(now));
+        if shard.keys.len() >= self.most && !shard.keys.contains_key(&key) {
+            let was_just_looked_at = shard.looked_at.is_some_and(|at| at <= now && now.since(at) < LOOK_EVERY);
+            if !was_just_looked_at {
+                shard.keys.retain(|_, known| known.is_of_use(now));
+                shard.looked_at = Some(now);
+            }
         }
-        let has_room = shard.len() < self.most;
-        let known = match shard.entry(key) {
+        let has_room = shard.keys.len() < self.most;
+        let known = match shard.keys.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) if has_room => place.insert(Known::new(now)),
             Entry::Vacant(_) => return 0,
         };
         // One draws for all who ask at the same time; the others take for themselves.
         let often = known.seen.max(known.seen_before);
-        if !self.leases || often < HOT || now < known.strict_until || now < known.drawing_until {
+        let has_one = now < known.drawing_until || (now < known.until && known.left > 0);
+        if !self.leases || often < HOT || has_one || now < known.strict_until {
             return 0;
         }
         known.drawing_until = now + WINDOW;
@@ -188,7 +208,7 @@ impl Hot {
         let decision = rate.decide(Tat::from(answer.tat), answer.now, if passed { 0 } else { asked.cost });
         let mut shard = self.shard(asked.key);
         let mut scratch = Known::new(began);
-        let known = shard.get_mut(&asked.key).unwrap_or(&mut scratch);
+        let known = shard.keys.get_mut(&asked.key).unwrap_or(&mut scratch);
         known.remaining = decision.remaining;
         known.full_at = began + decision.reset_after;
         if lease > 0 {
@@ -224,12 +244,12 @@ impl Hot {
     pub(super) fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|_, known| known.is_of_use(now));
-            shard.shrink_to(64);
+            shard.keys.retain(|_, known| known.is_of_use(now));
+            shard.keys.shrink_to(64);
         }
     }
 
-    fn shard(&self, key: KeyHash) -> MutexGuard<'_, HashMap<KeyHash, Known>> {
+    fn shard(&self, key: KeyHash) -> MutexGuard<'_, Shard> {
         #[expect(clippy::indexing_slicing, reason = "an index is taken modulo the number of shards")]
         let shard = &self.shards[key.spread() % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -266,10 +286,10 @@ impl Inner {
     pub(super) fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
         let now = self.clock.now();
         let mut tightest = None;
-        for (place, take) in takes.iter().enumerate() {
+        for (place, take) in distinct(takes).enumerate() {
             let verdict = self.hot.take(self.hash(take), take.policy, take.cost, now);
             if !verdict.is_some_and(|verdict| verdict.allowed) {
-                for passed in takes.iter().take(place) {
+                for passed in distinct(takes).take(place) {
                     self.hot.give_back(self.hash(passed), passed.cost);
                 }
                 return verdict.map(|verdict| told(Some(verdict)));
@@ -283,6 +303,7 @@ impl Inner {
     pub(super) async fn take_together(&self, asked: &[Asked], outage: Outage) -> Result<Verdict> {
         let began = self.clock.now();
         let leases: Vec<u32> = asked.iter().map(|asked| self.hot.wish(asked.key, asked.policy.rate(), began)).collect();
+        let before: Vec<Option<Tat>> = asked.iter().map(|asked| self.local.learnt(asked.key, began)).collect();
         let questions: Vec<LimitQuestion<'_>> =
             asked.iter().zip(&leases).map(|(asked, lease)| question(asked, *lease)).collect();
         let Some(answers) = self.shared.take_limits(&questions).await else {
@@ -290,11 +311,14 @@ impl Inner {
         };
         let passed = answers.iter().flatten().all(|answer| answer.granted != Granted::Refused);
         let mut tightest = None;
-        for ((asked, lease), answer) in asked.iter().zip(leases).zip(&answers) {
+        for (((asked, lease), before), answer) in asked.iter().zip(leases).zip(before).zip(&answers) {
             let Some(answer) = answer else { continue };
-            let known = self.local.learn(asked.key, Tat::from(answer.tat), answer.now);
-            if !answer.was_there && known.is_some_and(|known| known > gcra::at(answer.now + SLACK)) {
+            if !answer.was_there && before.is_some_and(|before| before > gcra::at(answer.now + SLACK)) {
                 self.hot.tell_of_loss(began);
+            }
+            // What was granted and given back is not what the key has.
+            if passed || answer.granted == Granted::Refused {
+                self.local.learn(asked.key, Tat::from(answer.tat), answer.was_there, answer.now);
             }
             tightest = tighter(tightest, self.hot.learn(asked, lease, answer, passed, began));
         }
@@ -314,5 +338,59 @@ impl Inner {
                 Err(Error::from(StoreError::unavailable("Redis does not answer, and this limit is kept nowhere else")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{limit::local::Local, store::shared::LimitName};
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_780_000_000);
+
+    fn hot() -> Hot {
+        Hot::new(&LimitConfig { leases: true, ..LimitConfig::default() })
+    }
+
+    fn asked() -> Asked {
+        let policy = Policy::new("p", Rate::new(1_600, Duration::from_secs(3_600), None).unwrap());
+        let name = LimitName { tag: "tag".into(), key: "key".into() };
+        Asked { policy, cost: 1, key: Local::new(0).hash("key"), name }
+    }
+
+    fn answer(asked: &Asked, granted: Granted) -> LimitAnswer {
+        let full = gcra::at(NOW + asked.policy.rate().per());
+        LimitAnswer { granted, tat: full.into(), was_there: true, now: NOW }
+    }
+
+    #[test]
+    fn a_node_draws_one_lease_at_a_time() {
+        let (hot, asked) = (hot(), asked());
+        let rate = asked.policy.rate();
+        assert_eq!(hot.wish(asked.key, rate, NOW), 0, "not asked for often");
+        for _ in 0..40 {
+            assert!(hot.take(asked.key, asked.policy, 1, NOW).is_none());
+        }
+        assert_eq!(hot.wish(asked.key, rate, NOW), 20);
+        assert_eq!(hot.wish(asked.key, rate, NOW), 0, "one is on its way");
+        hot.learn(&asked, 0, &answer(&asked, Granted::Alone), true, NOW);
+        assert_eq!(hot.wish(asked.key, rate, NOW), 0, "another one's answer ends nothing");
+        hot.learn(&asked, 20, &answer(&asked, Granted::WithLease), true, NOW);
+        for _ in 0..20 {
+            assert_eq!(hot.wish(asked.key, rate, NOW), 0, "there is something left");
+            assert!(hot.take(asked.key, asked.policy, 1, NOW).unwrap().allowed);
+        }
+        assert!(hot.take(asked.key, asked.policy, 1, NOW).is_none());
+        assert!(hot.wish(asked.key, rate, NOW) > 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_a_refusal() {
+        let (hot, asked) = (hot(), asked());
+        assert_eq!(hot.wish(asked.key, asked.policy.rate(), NOW), 0);
+        hot.learn(&asked, 0, &answer(&asked, Granted::Refused), false, NOW);
+        assert!(!hot.take(asked.key, asked.policy, 1, NOW).unwrap().allowed);
+        let before = NOW - Duration::from_secs(3_600);
+        assert!(hot.take(asked.key, asked.policy, 1, before).is_none(), "Redis is asked");
     }
 }

@@ -68,8 +68,12 @@ struct Table {
 #[derive(Clone, Copy, Default)]
 struct Slot {
     key: KeyHash,
-    /// Zero in a place that was never used.
-    tat: Tat,
+    /// Its moment; zero in a place that was never used.
+    micros: u64,
+    part: u32,
+    /// Whether Redis has said so.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "nobody else says anything"))]
+    is_learnt: bool,
 }
 
 /// Where a key is or could be.
@@ -104,7 +108,7 @@ impl Local {
         let mut table = self.shard(shard_of(request.key));
         let (decision, is_news) = table.decide(request, now);
         if is_news {
-            table.remember(request.key, decision.tat, now, self.most);
+            table.remember(Slot::counted_here(request.key, decision.tat), now, self.most);
         }
         decision
     }
@@ -135,22 +139,29 @@ impl Local {
             let Some((_, table)) = held.iter_mut().find(|(shard, _)| *shard == shard_of(request.key)) else { continue };
             let (decision, is_news) = table.decide(request, now);
             if is_news && (all_allowed || !decision.allowed) {
-                table.remember(request.key, decision.tat, now, self.most);
+                table.remember(Slot::counted_here(request.key, decision.tat), now, self.most);
             }
             told(decision);
         }
     }
 
-    /// Remembers what is known of a key from elsewhere, where it is later; what was remembered.
+    /// What Redis has said of a key, where nothing was counted here since.
     #[cfg(feature = "redis")]
-    pub(crate) fn learn(&self, key: KeyHash, tat: Tat, now: Timestamp) -> Option<Tat> {
+    pub(crate) fn learnt(&self, key: KeyHash, now: Timestamp) -> Option<Tat> {
+        let table = self.shard(shard_of(key));
+        table.known(key, now).filter(|slot| slot.is_learnt).map(Slot::tat)
+    }
+
+    /// Remembers what Redis says of a key, unless a later moment is known: answers come in any order, and Redis may have
+    /// forgotten. A moment that it does not know of is not taken for its own any more.
+    #[cfg(feature = "redis")]
+    pub(crate) fn learn(&self, key: KeyHash, tat: Tat, was_there: bool, now: Timestamp) {
         let mut table = self.shard(shard_of(key));
-        let known = match table.find(key, now) {
-            Place::Found(index) => table.slots.get(index).map(|slot| slot.tat),
-            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => None,
+        let slot = match table.known(key, now) {
+            Some(known) if known.tat() > tat => Slot { is_learnt: known.is_learnt && was_there, ..known },
+            _ => Slot { is_learnt: true, ..Slot::counted_here(key, tat) },
         };
-        table.remember(key, tat, now, self.most);
-        known
+        table.remember(slot, now, self.most);
     }
 
     /// Gives back the memory of what is idle, where that is most of it.
@@ -186,6 +197,19 @@ const fn shard_of(key: KeyHash) -> usize {
     key.0 as usize % SHARDS
 }
 
+impl Slot {
+    #[inline]
+    fn counted_here(key: KeyHash, tat: Tat) -> Self {
+        let tat = tat.max(Tat { micros: 1, part: 0 });
+        Self { key, micros: tat.micros, part: tat.part, is_learnt: false }
+    }
+
+    #[inline]
+    const fn tat(self) -> Tat {
+        Tat { micros: self.micros, part: self.part }
+    }
+}
+
 impl Table {
     #[inline]
     fn homes(&self) -> usize {
@@ -203,41 +227,48 @@ impl Table {
         let (home, now) = (self.home(key), at(now));
         let (mut dead, mut soonest) = (None, (home, Tat { micros: u64::MAX, part: 0 }));
         for (index, slot) in self.slots.iter().enumerate().skip(home).take(REACH) {
-            if slot.tat == Tat::default() {
+            let tat = slot.tat();
+            if tat == Tat::default() {
                 return dead.map_or(Place::Unused(index), Place::Dead);
             }
             if slot.key == key {
                 return Place::Found(index);
             }
-            if slot.tat <= now && dead.is_none() {
+            if tat <= now && dead.is_none() {
                 dead = Some(index);
             }
-            if slot.tat < soonest.1 {
-                soonest = (index, slot.tat);
+            if tat < soonest.1 {
+                soonest = (index, tat);
             }
         }
         dead.map_or(Place::Full(soonest.0), Place::Dead)
     }
 
+    #[cfg(feature = "redis")]
+    fn known(&self, key: KeyHash, now: Timestamp) -> Option<Slot> {
+        match self.find(key, now) {
+            Place::Found(index) => self.slots.get(index).copied(),
+            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => None,
+        }
+    }
+
     /// Decides, and says whether its moment is to be remembered: if it may pass, and where what was remembered of it
-    /// cannot be.
+    /// cannot be. Nor can a key that was forgotten have been further ahead than its own burst takes, whatever the floor
+    /// is for slower rates.
     #[inline]
     fn decide(&self, request: Request<'_>, now: Timestamp) -> (Decision, bool) {
         let rate = request.rate;
-        let (tat, corrected) = match self.find(request.key, now) {
-            Place::Found(index) => {
-                let tat = self.slots.get(index).map_or(self.floor, |slot| slot.tat);
-                (tat, rate.corrected(tat, now))
-            }
-            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => (self.floor, None),
+        let tat = match self.find(request.key, now) {
+            Place::Found(index) => self.slots.get(index).map_or(self.floor, |slot| slot.tat()),
+            Place::Dead(_) | Place::Unused(_) | Place::Full(_) => self.floor,
         };
+        let corrected = rate.corrected(tat, now);
         let decision = rate.decide(corrected.unwrap_or(tat), now, request.cost);
         (decision, corrected.is_some() || (decision.allowed && request.cost > 0))
     }
 
-    fn remember(&mut self, key: KeyHash, tat: Tat, now: Timestamp, most: usize) {
-        let slot = Slot { key, tat: tat.max(Tat { micros: 1, part: 0 }) };
-        let mut place = if self.slots.is_empty() { None } else { Some(self.find(key, now)) };
+    fn remember(&mut self, slot: Slot, now: Timestamp, most: usize) {
+        let mut place = if self.slots.is_empty() { None } else { Some(self.find(slot.key, now)) };
         let wants_room = match place {
             None | Some(Place::Full(_)) => true,
             // Fuller than that, ways get long.
@@ -246,7 +277,7 @@ impl Table {
         };
         if wants_room && self.homes() < most {
             self.rebuild(now, most);
-            place = Some(self.find(key, now));
+            place = Some(self.find(slot.key, now));
         }
         self.put(place, slot);
     }
@@ -259,13 +290,13 @@ impl Table {
                 index
             }
             Some(Place::Full(index)) => {
-                let forgotten = self.slots.get(index).map_or(slot.tat, |forgotten| forgotten.tat);
+                let forgotten = self.slots.get(index).map_or(slot.tat(), |forgotten| forgotten.tat());
                 self.floor = self.floor.max(forgotten);
                 index
             }
             // There is a place after every rebuild; without one, nobody gets more than it should.
             None => {
-                self.floor = self.floor.max(slot.tat);
+                self.floor = self.floor.max(slot.tat());
                 return;
             }
         };
@@ -276,7 +307,7 @@ impl Table {
 
     fn live(&self, now: Timestamp) -> usize {
         let now = at(now);
-        self.slots.iter().filter(|slot| slot.tat > now).count()
+        self.slots.iter().filter(|slot| slot.tat() > now).count()
     }
 
     /// Made anew without what is idle, a little over half full.
@@ -288,7 +319,7 @@ impl Table {
         slots.reserve_exact(homes + REACH);
         slots.resize(homes + REACH, Slot::default());
         (self.slots, self.used) = (slots, 0);
-        for slot in old.into_iter().filter(|slot| slot.tat > at(now)) {
+        for slot in old.into_iter().filter(|slot| slot.tat() > at(now)) {
             let place = self.find(slot.key, now);
             self.put(Some(place), slot);
         }
@@ -410,8 +441,44 @@ mod tests {
         assert!(take(&local, "key", &rate(1, 10), before + Duration::from_secs(10)));
     }
 
+    #[test]
+    fn a_flood_at_a_slow_limit_takes_from_newcomers_at_a_fast_one_no_more_than_their_burst() {
+        let (local, slow, fast) = (Local::new(0), rate(5, 86_400), rate(60, 60));
+        let request = |number: u64, rate| {
+            // All in one shard.
+            let key = KeyHash(number.wrapping_mul(0x9e37_79b9_7f4a_7c00), number + 1);
+            Request { key, rate, cost: 1 }
+        };
+        for number in 0..1_000 {
+            local.take(request(number, &slow), NOW);
+        }
+        let newcomer = request(5_000, &fast);
+        assert_eq!(local.take(newcomer, NOW).retry_after, Some(Duration::from_secs(1)));
+        assert!(local.take(newcomer, NOW + Duration::from_secs(1)).allowed);
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn keeps_the_latest_that_redis_has_said_apart_from_what_was_counted_here() {
+        let (local, rate) = (Local::new(1 << 20), rate(10, 1_000));
+        let key = local.hash("key");
+        let ahead = |seconds| at(NOW + Duration::from_secs(seconds));
+        local.learn(key, ahead(300), true, NOW);
+        local.learn(key, ahead(200), true, NOW);
+        assert_eq!(local.learnt(key, NOW), Some(ahead(300)), "an answer that was overtaken");
+        let request = Request { key, rate: &rate, cost: 1 };
+        assert_eq!(local.take(request, NOW).remaining, 6);
+        assert_eq!(local.learnt(key, NOW), None, "counted here since");
+        local.learn(key, ahead(500), true, NOW);
+        assert_eq!(local.learnt(key, NOW), Some(ahead(500)));
+        // Redis has forgotten it: that is noticed once, and what was used stays used.
+        local.learn(key, ahead(100), false, NOW);
+        assert_eq!(local.learnt(key, NOW), None);
+        assert_eq!(local.take(Request { cost: 0, ..request }, NOW).remaining, 5);
+    }
+
     proptest! {
-        /// However few places there are, no key passes more often than by itself.
+        /// However few places there are, no key passes more often than by itself, nor waits longer than for its burst.
         #[test]
         fn is_never_more_generous_than_the_limit(
             steps in proptest::collection::vec((0_u16..600, 0_u64..400, 1_u32..4), 1..600),
@@ -428,6 +495,7 @@ mod tests {
                 let tat = tats.entry(number).or_default();
                 let alone = rate.decide(*tat, now, cost);
                 prop_assert!(alone.allowed || !allowed.allowed);
+                prop_assert!(allowed.reset_after <= rate.per() + Duration::from_micros(Rate::AHEAD + 1));
                 if allowed.allowed {
                     *tat = alone.tat;
                 }

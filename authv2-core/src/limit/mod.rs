@@ -44,14 +44,21 @@ use crate::{
 pub struct Policy {
     name: &'static str,
     rate: Rate,
+    /// It is the service's own, which counts for itself.
+    is_built_in: bool,
 }
 
 impl Policy {
-    /// The policy of that name: two policies of one name count as one. Characters of it that are no letter, digit, `-`
-    /// or `_` are shown as `_`.
+    /// The policy of that name: two policies of one name and rate count as one. Characters of the name that are no letter,
+    /// digit, `-` or `_` are shown as `_`.
     #[must_use]
     pub const fn new(name: &'static str, rate: Rate) -> Self {
-        Self { name, rate }
+        Self { name, rate, is_built_in: false }
+    }
+
+    /// One of the service's own, which shares no count with an application's of that name.
+    pub(crate) const fn built_in(name: &'static str, rate: Rate) -> Self {
+        Self { name, rate, is_built_in: true }
     }
 
     /// Its name.
@@ -66,7 +73,7 @@ impl Policy {
         &self.rate
     }
 
-    fn with_rate(self, rate: Rate) -> Self {
+    pub(crate) fn with_rate(self, rate: Rate) -> Self {
         Self { rate, ..self }
     }
 }
@@ -89,6 +96,10 @@ impl<'a> Take<'a> {
         Self { policy, subject, cost: 1 }
     }
 }
+
+/// The limits that have counted a request already, so that none does it twice.
+#[derive(Debug, Clone, Default)]
+pub struct Counted(Vec<KeyHash>);
 
 /// What becomes of a request. Of several limits it tells of the one that refuses for longest, or of the one that is
 /// nearest to its end.
@@ -207,10 +218,12 @@ impl Limiter {
     /// same for all nodes.
     #[must_use]
     pub fn new(config: &LimitConfig, shared: SharedCache, clock: Arc<dyn Clock>, key: &Zeroizing<[u8; 32]>) -> Self {
+        // With a Redis, half of it is for what is known of the keys there.
+        let bytes = if shared.is_there() { config.memory_bytes / 2 } else { config.memory_bytes };
         Self(Arc::new(Inner {
             clock,
             shared,
-            local: Local::new(config.memory_bytes),
+            local: Local::new(bytes),
             #[cfg(feature = "redis")]
             hot: hot::Hot::new(config),
             names: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()),
@@ -219,7 +232,7 @@ impl Limiter {
     }
 
     /// Takes from all of these limits, or from none; no answer where that takes asking Redis. Without limits everything
-    /// passes.
+    /// passes; a limit that is named twice for one subject counts once, at its first cost.
     #[must_use]
     pub fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
         let inner = &*self.0;
@@ -227,10 +240,10 @@ impl Limiter {
         if inner.shared.is_there() {
             return inner.take_at_hand(takes);
         }
-        Some(inner.take_here(takes.iter().map(|take| (take.policy, inner.hash(take), take.cost))))
+        Some(inner.take_here(distinct(takes).map(|take| (take.policy, inner.hash(take), take.cost))))
     }
 
-    /// Takes from all of these limits, or from none.
+    /// Takes from all of these limits, or from none; from one that is named twice for one subject once, at its first cost.
     ///
     /// # Errors
     /// [`Code::Unavailable`] while Redis does not answer, where [`Outage::Refuse`] is declared. That the limit is used
@@ -239,8 +252,7 @@ impl Limiter {
         if let Some(verdict) = self.take_at_hand(takes) {
             return Taking(State::Done(Some(Ok(verdict))));
         }
-        let mut asked: Vec<Asked> = takes
-            .iter()
+        let mut asked: Vec<Asked> = distinct(takes)
             .map(|take| Asked {
                 policy: take.policy,
                 cost: take.cost,
@@ -248,11 +260,22 @@ impl Limiter {
                 name: self.0.shared_name(take),
             })
             .collect();
-        // In one order on all nodes, so that no two refund each other for ever; and none twice.
+        // In one order on all nodes, so that no two refund each other for ever.
         asked.sort_by(|one, other| one.name.cmp(&other.name));
-        asked.dedup_by(|one, other| one.name == other.name);
         let inner = Arc::clone(&self.0);
         Taking(State::UnderWay(Box::pin(async move { inner.take_together(&asked, outage).await })))
+    }
+
+    /// Drops what has counted the request already, and keeps in mind what is left.
+    pub(crate) fn leave_out(&self, takes: &mut Vec<Take<'_>>, counted: &mut Counted) {
+        takes.retain(|take| {
+            let key = self.0.hash(take);
+            let is_new = !counted.0.contains(&key);
+            if is_new {
+                counted.0.push(key);
+            }
+            is_new
+        });
     }
 
     /// Gives back the memory of keys that are idle.
@@ -266,18 +289,19 @@ impl Limiter {
 
 impl Inner {
     fn hash(&self, take: &Take<'_>) -> KeyHash {
-        self.local.hash(&(take.policy.name, take.subject))
+        let Policy { name, rate, is_built_in } = take.policy;
+        self.local.hash(&(name, is_built_in, rate.figures(), take.subject))
     }
 
     fn shared_name(&self, take: &Take<'_>) -> LimitName {
-        take.subject.shared_name(take.policy.name, &self.names)
+        take.subject.shared_name(&take.policy, &self.names)
     }
 
     /// By what this node has counted by itself.
     fn take_here(&self, takes: impl Iterator<Item = (Policy, KeyHash, u32)> + Clone) -> Verdict {
         let now = self.clock.now();
-        let (first, second) = (takes.clone().next(), takes.clone().nth(1));
-        let tightest = match (first, second) {
+        let mut each = takes.clone();
+        let tightest = match (each.next(), each.next()) {
             (Some((policy, key, cost)), None) => {
                 Some(Verdict::of(policy, &self.local.take(Request { key, rate: &policy.rate, cost }, now)))
             }
@@ -306,6 +330,14 @@ impl Inner {
     async fn take_together(&self, asked: &[Asked], _: Outage) -> Result<Verdict> {
         Ok(self.take_here(asked.iter().map(|asked| (asked.policy, asked.key, asked.cost))))
     }
+}
+
+/// Without what is named again.
+fn distinct<'t, 'a>(takes: &'t [Take<'a>]) -> impl Iterator<Item = &'t Take<'a>> + Clone {
+    let is_first = move |place: usize, take: &Take<'_>| {
+        !takes.iter().take(place).any(|earlier| earlier.policy == take.policy && earlier.subject == take.subject)
+    };
+    takes.iter().enumerate().filter(move |(place, take)| is_first(*place, take)).map(|(_, take)| take)
 }
 
 /// The verdict of all limits together.

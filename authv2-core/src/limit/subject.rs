@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 
+use super::Policy;
 use crate::{
     client::Network,
     id::{KeyId, OrgId},
@@ -44,7 +45,7 @@ impl Subject<'static> {
 impl Subject<'_> {
     /// What it is called in Redis: by a keyed hash, so that Redis learns no address. Who belongs to one organization
     /// meets in one slot.
-    pub(super) fn shared_name(&self, policy: &str, names: &hmac::Key) -> LimitName {
+    pub(super) fn shared_name(&self, policy: &Policy, names: &hmac::Key) -> LimitName {
         let (kind, value) = match self {
             Self::ApiKey(_, key) => ("key", key.to_string()),
             Self::Organization(organization) => ("organization", organization.to_string()),
@@ -53,8 +54,11 @@ impl Subject<'_> {
             Self::Everybody => ("everybody", String::new()),
             Self::Other(other) => ("other", (*other).to_owned()),
         };
-        // Of the three only the last can hold a zero byte.
-        let digest = hmac::sign(names, format!("{}\0{kind}\0{value}", policy.replace('\0', "")).as_bytes());
+        let Policy { name, rate, is_built_in } = policy;
+        let ((requests, per, burst), name) = (rate.figures(), name.replace('\0', ""));
+        // Only the last can hold a zero byte.
+        let whole = format!("{name}\0{is_built_in} {requests}/{per}/{burst}\0{kind}\0{value}");
+        let digest = hmac::sign(names, whole.as_bytes());
         let key = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..16).unwrap_or_default());
         let tag = match self {
             Self::ApiKey(organization, _) | Self::Organization(organization) => organization.to_string(),
@@ -66,15 +70,18 @@ impl Subject<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, time::Duration};
 
     use super::*;
+    use crate::limit::Rate;
 
     #[test]
     fn an_organizations_limits_meet_in_one_slot_and_nobody_shares_a_name() {
         let names = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
         let (organization, key) = (OrgId::new(), KeyId::new());
-        let name = |subject: Subject<'_>, policy| subject.shared_name(policy, &names);
+        let rate = |requests, burst| Rate::new(requests, Duration::from_secs(60), Some(burst)).unwrap();
+        let by = |subject: Subject<'_>, policy: Policy| subject.shared_name(&policy, &names);
+        let name = |subject: Subject<'_>, policy| by(subject, Policy::new(policy, rate(5, 5)));
         let of_key = name(Subject::ApiKey(organization, key), "p");
         assert_eq!(of_key.tag, name(Subject::Organization(organization), "p").tag);
         let id = key.to_string();
@@ -84,9 +91,12 @@ mod tests {
             name(Subject::Other(&id), "p"),
             name(Subject::Network("192.0.2.1/32".parse().unwrap()), "p"),
             name(Subject::Everybody, "p"),
+            by(Subject::ApiKey(organization, key), Policy::new("p", rate(6, 5))),
+            by(Subject::ApiKey(organization, key), Policy::new("p", rate(5, 6))),
+            by(Subject::ApiKey(organization, key), Policy::built_in("p", rate(5, 5))),
         ];
         let all: HashSet<_> = others.iter().chain([&of_key]).map(|name| &name.key).collect();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 9);
         assert!(all.iter().all(|key| key.len() == 22));
     }
 

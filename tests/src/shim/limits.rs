@@ -1,4 +1,5 @@
-//! `gcra`: the core's rate-limit decision, step by step.
+//! `gcra`: the core's rate-limit decision, step by step. It is the bare decision, which believes any clock: the services
+//! correct a moment that lies further ahead than a whole burst takes, after a clock was set back.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use authv2_axum::{RateLimitLayer, auth_layer};
+use authv2_axum::{RateLimitLayer, auth_layer, router};
 use authv2_core::{
     AuthenticationService, Config,
     audit::Origin,
@@ -27,10 +27,15 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::development();
         config.store.url = Secret::from("sqlite::memory:");
         config.password.memory_kib = 64;
         config.password.iterations = 1;
+        set(&mut config);
         let clock = Arc::new(FakeClock::at(SystemClock::wall()));
         let auth = AuthenticationService::builder(config).clock(clock.clone()).build().await.unwrap();
         Self { auth, clock }
@@ -133,9 +138,46 @@ async fn a_request_that_passes_two_layers_counts_once() {
     let ada = world.sign_up("ada@example.com").await;
     let limit = || RequestLimit::new(By::Caller, policy("search", 4));
     assert_eq!(pass(&world.app([limit(), limit()]), 9, || by(&ada)).await, 4);
-    // Whatever the layer, a name is counted once; another one is another limit.
+    // Whatever the layer, a limit is counted once; another one is another limit.
     let other = world.app([RequestLimit::new(By::Caller, policy("other", 2)), limit()]);
     assert_eq!(pass(&other, 9, || by(&ada)).await, 0);
+}
+
+#[tokio::test]
+async fn a_layer_leaves_out_no_more_than_what_was_counted_around_it() {
+    let world = World::new().await;
+    let ada = world.sign_up("ada@example.com").await;
+    let own = || RequestLimit::new(By::Caller, policy("api", 4));
+    let both = own().and(By::Everybody, policy("all", 3));
+    assert_eq!(pass(&world.app([both, own()]), 9, || by(&ada)).await, 3, "its other limit counts");
+
+    // Around the layer that knows the caller its network is counted, and inside of it the caller, by the same limit.
+    let limit = || RateLimitLayer::new(&world.auth, RequestLimit::new(By::Caller, policy("who", 2)));
+    let routes = Router::new().route("/", get(async || "found"));
+    let app = routes.layer(limit()).layer(auth_layer(&world.auth)).layer(limit());
+    let ada_from = |ip: &str| {
+        let mut request = by(&ada);
+        request.extensions_mut().insert(Peer(SocketAddr::new(ip.parse().unwrap(), 4711)));
+        request
+    };
+    assert_eq!(pass(&app, 5, || ada_from("192.0.2.1")).await, 2);
+    assert_eq!(pass(&app, 5, || ada_from("192.0.2.2")).await, 0, "ada has used up hers");
+    assert_eq!(pass(&app, 5, || from("192.0.2.3")).await, 2);
+}
+
+#[tokio::test]
+async fn policies_of_one_name_and_different_rates_count_apart() {
+    let world = World::new().await;
+    let ada = world.sign_up("ada@example.com").await;
+    let day = Duration::from_secs(86_400);
+    let search = world.app([RequestLimit::new(By::Caller, policy("api", 60))]);
+    let export = world.app([RequestLimit::new(By::Caller, Policy::new("api", Rate::new(5, day, None).unwrap()))]);
+    let mut exported = 0;
+    for _ in 0..9 {
+        exported += pass(&export, 1, || by(&ada)).await;
+        assert_eq!(pass(&search, 1, || by(&ada)).await, 1);
+    }
+    assert_eq!(exported, 5);
 }
 
 #[tokio::test]
@@ -171,6 +213,18 @@ async fn whoever_is_nobody_is_counted_by_network_and_without_an_address_all_toge
     assert_eq!(pass(&app, 5, || from("192.0.2.2")).await, 2);
     assert_eq!(pass(&app, 5, || by(&ada)).await, 2, "in no organization, and from nowhere");
     assert_eq!(pass(&app, 5, || Request::new(Body::empty())).await, 0);
+}
+
+#[tokio::test]
+async fn the_api_limits_whoever_has_no_address_all_together() {
+    let world = World::with(|config| config.limits.network_per_minute = 2).await;
+    let app: Router = router(&world.auth);
+    let asked = async || {
+        let request = Request::builder().uri("/auth/me").body(Body::empty()).unwrap();
+        ask(&app, request).await.status()
+    };
+    assert_eq!([asked().await, asked().await], [StatusCode::UNAUTHORIZED; 2]);
+    assert_eq!(asked().await, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

@@ -118,13 +118,41 @@ async fn leases_never_let_through_too_many_and_lose_little() {
     let nodes = three(&at(redis.url()), &limits).await;
     let limit = policy("leased", 6_400, HOURS);
     let asked_before = calls(&redis);
+    let begun = Instant::now();
     let passed = storm(&nodes, 64, 150, |_| vec![Take::one(limit, Subject::Everybody)]).await;
     let asked = calls(&redis) - asked_before;
-    // What a node may lose is a lease, a sixteenth of the burst.
-    assert!((6_400 - 3 * 400..=6_400).contains(&passed), "{passed}");
-    assert!(asked < 5_000, "{asked} questions for {passed} requests");
+    // What a node may lose is a lease, a sixteenth of the burst, each time that it stands still for half a second.
+    let lost = 3 * 400 * (1 + begun.elapsed().as_millis() / 500);
+    assert!(passed <= 6_400 && u128::from(passed) + lost >= 6_400, "{passed}, {lost}");
+    assert!(asked < 3_000, "{asked} questions for {passed} requests");
     let more = storm(&nodes, 64, 100, |_| vec![Take::one(limit, Subject::Everybody)]).await;
     assert!(passed + more <= 6_400, "{passed} and {more}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_of_a_limit_that_comes_back_fast_let_through_half_a_second_more_at_most() {
+    let test = "leases_of_a_limit_that_comes_back_fast_let_through_half_a_second_more_at_most";
+    let Some(redis) = Redis::start_own_or_skip(test).unwrap() else { return };
+    let limits = LimitConfig { leases: true, ..LimitConfig::default() };
+    let nodes = three(&at(redis.url()), &limits).await;
+    let limit = policy("fast", 400, Duration::from_secs(1));
+    let begun = Instant::now();
+    let passed = storm(&nodes, 64, 100, |_| vec![Take::one(limit, Subject::Everybody)]).await;
+    let most = 400 + 400 * (begun.elapsed().as_millis() + 501) / 1_000;
+    assert!(passed >= 400 / 2 && u128::from(passed) <= most, "{passed}, {most}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_named_twice_counts_once_and_one_of_another_rate_for_itself() {
+    let test = "a_limit_that_is_named_twice_counts_once_and_one_of_another_rate_for_itself";
+    let Some(redis) = Redis::start_own_or_skip(test).unwrap() else { return };
+    let node = Node::at(&at(redis.url()), &LimitConfig::default()).await;
+    let (few, many) = (policy("api", 2, HOURS), policy("api", 9, HOURS));
+    let take = |policy| Take::one(policy, Subject::Other("key"));
+    assert_eq!(node.take(&[take(few), take(few)]).await.remaining, 1);
+    assert_eq!(node.take(&[take(many), take(few)]).await.remaining, 0);
+    assert!(!node.take(&[take(few)]).await.allowed);
+    assert_eq!(node.take(&[take(many)]).await.remaining, 7);
 }
 
 /// How many scripts the server has run.
@@ -183,8 +211,8 @@ async fn a_limit_comes_back_by_the_servers_time() {
     let node = Node::at(&at(redis.url()), &LimitConfig::default()).await;
     let limit = Policy::new("fast", Rate::new(3, Duration::from_secs(1), Some(2)).unwrap());
     let take = [Take::one(limit, Subject::Other("key"))];
-    assert!(node.take(&take).await.allowed && node.take(&take).await.allowed);
     let begun = Instant::now();
+    assert!(node.take(&take).await.allowed && node.take(&take).await.allowed);
     until("the next request to pass", async || node.take(&take).await.allowed).await;
     assert!(begun.elapsed() >= Duration::from_millis(250), "a third of a second: {:?}", begun.elapsed());
     until("the key to go when its burst is there again", async || {

@@ -6,12 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    audit::Actor,
-    clock::Timestamp,
-    id::OrgId,
-    security::Table,
-};
+use crate::{audit::Actor, clock::Timestamp, id::OrgId, security::Table};
 
 /// How many of them are told apart at a time, in how many parts that do not wait for each other.
 const ACTORS: usize = 8 * 1024;

@@ -19,7 +19,8 @@ use crate::{
 /// A key holds the moment at which it is full again, and ends with it. Answers the time, then for each key: 0 refused,
 /// 1 granted, 2 granted with the lease; its moment; whether it was there.
 ///
-/// Numbers are doubles in Lua: exact up to 2^53, which no sum here reaches.
+/// Numbers are doubles in Lua: exact up to 2^53 microseconds. Only the moments of the slowest rates lie beyond that, which
+/// are known to within a few microseconds.
 const TAKE: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -80,14 +81,19 @@ end
 return answer
 ";
 
-/// Gives back what was taken. For each key there are three arguments: the rate's requests, and how far back it moves.
+/// Gives back what was taken. For each key there are five arguments: the rate's requests, how far back it moves, and the
+/// moment that it had been moved to. What has come back by itself meanwhile is not given back again: others may have taken
+/// it.
 const GIVE_BACK: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 for i = 1, #KEYS do
-    local requests, by, by_part = tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1]), tonumber(ARGV[i * 3])
+    local a = {}
+    for j = 1, 5 do a[j] = tonumber(ARGV[(i - 1) * 5 + j]) end
+    local requests, by, by_part, left, left_part = a[1], a[2], a[3], a[4] - now, a[5]
+    if left < by or (left == by and left_part < by_part) then by, by_part = left, left_part end
     local there = redis.call('GET', KEYS[i])
-    if there and #there == 12 then
+    if by >= 0 and there and #there == 12 then
         local at, part = struct.unpack('>i8I4', there)
         at, part = at - by, part - by_part
         if part < 0 then at, part = at - 1, part + requests end
@@ -181,6 +187,7 @@ impl Redis {
                 };
                 arguments.arg(question.requests);
                 add(arguments, Some(taken.unwrap_or_default()));
+                add(arguments, Some(answer.tat));
             }
         });
         let first = group.keys.first();

@@ -1,5 +1,7 @@
 //! Rate limits over HTTP: of API keys, users, organizations and networks, on one node and on three.
 
+use std::time::{Duration, Instant};
+
 use authv2_tests::{
     client::{Answer, Api},
     nodes::{Backend, Fault, Nodes, Plan},
@@ -40,6 +42,18 @@ async fn storm(apis: &[Api], path: &str, token: &str, requests: usize) -> usize 
     let passed = answers.iter().filter(|answer| answer.status == 200).count();
     answers.iter().filter(|answer| answer.status != 200).for_each(|answer| assert_problem(answer, 429, "rate_limited"));
     passed
+}
+
+/// The first answer that is refused: on a slow machine some of the limit has come back.
+async fn until_limited(ask: impl AsyncFn() -> Answer) -> Answer {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = ask().await;
+        if answer.status == 429 {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never refused: {}", answer.text);
+    }
 }
 
 on_each_store!(a_key_passes_as_often_as_its_limit_says_and_its_secrets_share_it);
@@ -109,11 +123,15 @@ async fn an_organization_is_limited_over_all_of_its_members() {
     let deployment = limited("AUTHV2_LIMITS__ORGANIZATION_PER_MINUTE", "30").await;
     let acme = Organization::found(&deployment.api, "acme", "ada").await;
     let globex = Organization::found(&deployment.api, "globex", "bob").await;
+    let begun = Instant::now();
     let secret = mint(&acme, Value::Null).await;
     let keys = acme.path("/api-keys");
-    // One request has minted the key.
-    assert_eq!(storm(std::slice::from_ref(&deployment.api), &keys, &secret, 60).await, 29);
-    assert_limited(&acme.owner.get("/auth/me").await, "organization", "q=30;w=60");
+    let passed = storm(std::slice::from_ref(&deployment.api), &keys, &secret, 90).await;
+    // One request has minted the key; one comes back every two seconds.
+    let back = usize::try_from(begun.elapsed().as_secs() / 2 + 1).unwrap();
+    assert!((29..=29 + back).contains(&passed), "{passed}, {back} came back");
+    let refused = until_limited(async || acme.owner.get("/auth/me").await).await;
+    assert_limited(&refused, "organization", "q=30;w=60");
     assert_eq!(globex.owner.get("/auth/me").await.status, 200);
 }
 
@@ -121,9 +139,12 @@ async fn an_organization_is_limited_over_all_of_its_members() {
 async fn a_network_is_limited_whoever_asks_but_for_health() {
     let deployment = limited("AUTHV2_LIMITS__NETWORK_PER_MINUTE", "20").await;
     let (one, other) = (deployment.from(9, 1), deployment.from(9, 2));
+    let begun = Instant::now();
     let answers = join_all((0..60).map(|_| get(&one, "/auth/me", "nonsense"))).await;
     let (judged, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 401);
-    assert_eq!((judged.len(), refused.len()), (20, 40));
+    // One comes back every three seconds.
+    let back = usize::try_from(begun.elapsed().as_secs() / 3 + 1).unwrap();
+    assert!((20..=20 + back).contains(&judged.len()), "{}, {back} came back", judged.len());
     refused.into_iter().for_each(|answer| assert_limited(answer, "network", "q=20;w=60"));
     assert_eq!(get(&one, "/health/live", "").await.status, 200);
     assert_eq!(get(&other, "/auth/me", "nonsense").await.status, 401);
