@@ -175,7 +175,10 @@ impl Writer {
 
 /// The sinks, each with its queue.
 #[derive(Debug, Clone)]
-struct Sinks(Arc<[(Arc<dyn SecurityEventSink>, mpsc::Sender<SecurityEvent>)]>);
+struct Sinks(Arc<[Sink]>);
+
+/// A sink, and its queue.
+type Sink = (Arc<dyn SecurityEventSink>, mpsc::Sender<SecurityEvent>);
 
 impl Sinks {
     /// Puts an event into the queues of those that want it: what they do not want takes no room.
