@@ -1,6 +1,6 @@
 //! Metering of API keys: quotas, and what keys are used for.
 //!
-//! Each key has a [`Meter`] on each node that it is used on. Its quota is drawn from the store in blocks, and what was
+//! Each key has a meter on each node that it is used on. Its quota is drawn from the store in blocks, and what was
 //! drawn is served from memory; what a node has drawn and not served when it dies is lost, so that a quota is never
 //! exceeded. Uses are counted in memory and written every few seconds: what a crash loses is as much of the statistics.
 
