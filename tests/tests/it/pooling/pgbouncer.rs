@@ -2,6 +2,7 @@
 //! of them.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,10 +28,10 @@ use serde_json::json;
 
 use crate::contract::fixture::{PASSWORD, eventually, quick};
 
-/// The database of the case that runs, and the pooler before it: those of the cases before are gone, or their server
+/// The databases of the cases that run, and the pooler before each: those of the cases before are gone, or their server
 /// connections would add up.
 #[derive(Default)]
-struct ThroughPgBouncer(Mutex<Option<(PgBouncer, Database)>>);
+struct ThroughPgBouncer(Mutex<VecDeque<(PgBouncer, Database)>>);
 
 #[async_trait]
 impl Backend for ThroughPgBouncer {
@@ -48,7 +49,11 @@ impl Backend for ThroughPgBouncer {
         let store = SqlStore::open(&options, feed.clone()).await.unwrap();
         store.migrate().await.unwrap();
         assert_eq!(store.excess_right().await.unwrap(), None);
-        *self.0.lock().unwrap() = Some((bouncer, database));
+        let mut running = self.0.lock().unwrap();
+        if running.len() >= conformance::AT_ONCE {
+            running.pop_front();
+        }
+        running.push_back((bouncer, database));
         Fixture { store: Arc::new(store), feed }
     }
 }
