@@ -208,7 +208,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
-        let Self { config, clock, store, directory, signers, mut sinks, breached } = self;
+        let Self { config, clock, store, directory, signers, sinks, breached } = self;
         config.validate()?;
         if config.profile == Profile::Development {
             tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
@@ -265,7 +265,10 @@ impl Builder {
         }
         let breached = breached_passwords(&config, breached)?;
         #[cfg(feature = "issuers")]
-        sinks.extend(crate::security::webhook::Webhook::of(&config.security, config.profile)?);
+        let sinks = {
+            let webhook = crate::security::webhook::Webhook::of(&config.security, config.profile)?;
+            sinks.into_iter().chain(webhook).collect()
+        };
         let watching = (config.security.clone(), config.throttle.clone());
         let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));

@@ -6,7 +6,7 @@ use super::AuthenticationService;
 use crate::{
     audit::{Act, Actor, Origin},
     clock::Timestamp,
-    error::{Code, Error, Result},
+    error::{Code, Result},
     id::{TokenId, UserId},
     jwt::{KEEP_EXPIRED, RevokedTokens, Verdict},
     principal::Principal,
@@ -50,7 +50,7 @@ impl AuthenticationService {
         }
         #[cfg(feature = "issuers")]
         if self.issuers().of(token).is_some() {
-            return Err(Error::new(Code::UnsupportedTokenType, "its issuer alone can revoke it"));
+            return Err(crate::error::Error::new(Code::UnsupportedTokenType, "its issuer alone can revoke it"));
         }
         let Ok((claims, _)) = self.verify(token).await? else { return Ok(()) };
         let Some(session) = claims.sid else { return self.revoke_for_client(client, &claims, origin).await };

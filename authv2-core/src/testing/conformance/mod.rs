@@ -186,8 +186,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
     ROOMS.iter().copied().flatten().chain(hang_up::CASES).copied()
 }
 
-/// So many cases run at a time, in their order: making a store is mostly waiting. When a case begins, those before the
-/// last so many have ended.
+/// So many cases run at a time: making a store is mostly waiting. When a case begins, all but the last so many before it
+/// have ended.
 pub const AT_ONCE: usize = 3;
 
 /// Checks every behaviour on `backend`, each on a fresh store, going on after failures.
