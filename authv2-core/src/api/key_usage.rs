@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     authentication::{Bucket, KeyUsage},
-    clock::Timestamp,
     error::Result,
 };
 
@@ -34,7 +33,7 @@ use crate::{
 ))]
 pub(super) async fn read(call: Call<'_>) -> Result<Reply> {
     let mut query = Query::of(&call.head.uri);
-    let (from, to) = (moment(&mut query, "from"), moment(&mut query, "to"));
+    let (from, to) = (query.moment("from", "invalid_timestamp"), query.moment("to", "invalid_timestamp"));
     let bucket = match query.text("bucket").as_deref() {
         None | Some("hour") => Bucket::Hour,
         Some("day") => Bucket::Day,
@@ -47,13 +46,4 @@ pub(super) async fn read(call: Call<'_>) -> Result<Reply> {
     let standing = call.standing().await?;
     let id = call.parameters.get("id").unwrap_or_default();
     Reply::json(StatusCode::OK, &call.auth.key_usage(&standing, id, (from, to), bucket).await?)
-}
-
-fn moment(query: &mut Query<'_>, name: &'static str) -> Option<Timestamp> {
-    let text = query.text(name)?;
-    let moment = text.parse::<jiff::Timestamp>().ok();
-    if moment.is_none() {
-        query.refuse(name, "invalid_timestamp", "must be a moment in RFC 3339");
-    }
-    moment.map(|moment| Timestamp::from_micros(moment.as_microsecond()))
 }

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
 
-use crate::error::{Error, FieldError, Result};
+use crate::{
+    clock::Timestamp,
+    error::{Error, FieldError, Result},
+};
 
 /// The parameters of a query, and what is wrong with those that were asked for.
 #[derive(Debug)]
@@ -50,6 +53,15 @@ impl<'a> Query<'a> {
             self.refuse(name, code, "is not acceptable");
         }
         parsed
+    }
+
+    /// A moment (RFC 3339), if it is there. What is none is a problem called `code`.
+    pub(super) fn moment(&mut self, name: &'static str, code: &'static str) -> Option<Timestamp> {
+        let moment = self.text(name)?.parse::<jiff::Timestamp>().ok();
+        if moment.is_none() {
+            self.refuse(name, code, "must be a moment in RFC 3339");
+        }
+        moment.map(|moment| Timestamp::from_micros(moment.as_microsecond()))
     }
 
     /// Ends the reading: everything asked for must have been acceptable.

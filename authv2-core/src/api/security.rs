@@ -26,17 +26,6 @@ pub(super) struct SecurityEventsResponse {
     next_cursor: Option<String>,
 }
 
-/// A moment as a query writes it (RFC 3339).
-struct Moment(Timestamp);
-
-impl FromStr for Moment {
-    type Err = jiff::Error;
-
-    fn from_str(text: &str) -> std::result::Result<Self, jiff::Error> {
-        text.parse::<jiff::Timestamp>().map(|at| Self(Timestamp::from_micros(at.as_microsecond())))
-    }
-}
-
 /// The last event of a page: its moment and its number.
 struct Cursor(Timestamp, i64);
 
@@ -74,8 +63,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Reply> {
     let asked = EventQuery {
         kind: query.parsed("kind", "invalid_choice"),
         severity: query.parsed("severity", "invalid_choice"),
-        from: query.parsed("from", "invalid_time").map(|Moment(at)| at),
-        to: query.parsed("to", "invalid_time").map(|Moment(at)| at),
+        from: query.moment("from", "invalid_time"),
+        to: query.moment("to", "invalid_time"),
         before: query.parsed("cursor", "invalid_cursor").map(|Cursor(at, seq)| (at, seq)),
         limit: limit + 1,
     };
