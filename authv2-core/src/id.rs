@@ -86,6 +86,10 @@ ids! {
     TokenId;
     /// One API key.
     KeyId;
+    /// One mail.
+    MailId;
+    /// One browser that a user signs in with, known again by its cookie.
+    DeviceId;
     /// One security event.
     EventId;
     /// One audit entry.

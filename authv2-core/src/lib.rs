@@ -16,6 +16,7 @@ pub mod id;
 pub mod issuer;
 pub mod jwt;
 pub mod limit;
+pub mod mail;
 pub mod master_key;
 pub mod metering;
 pub mod organization;

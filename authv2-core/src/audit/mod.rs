@@ -5,6 +5,7 @@ use std::{borrow::Cow, net::IpAddr};
 use crate::{
     clock::Timestamp,
     id::{AuditId, KeyId, OrgId, UserId},
+    mail::NewMail,
 };
 
 /// How an act ended.
@@ -52,6 +53,8 @@ pub struct Origin {
     pub user_agent: Option<String>,
     /// The request's id.
     pub request_id: Option<String>,
+    /// The language that the client likes best, for mails: a tag of `Accept-Language` (RFC 9110 section 12.5.4).
+    pub language: Option<String>,
 }
 
 /// An act about to be written: the moment, and the audit entry that goes with it.
@@ -75,6 +78,8 @@ pub struct Act {
     pub reason: Option<Cow<'static, str>>,
     /// From where.
     pub origin: Origin,
+    /// The mails that tell of it, or that it asks for: written with it, and lost only with it.
+    pub mails: Vec<NewMail>,
 }
 
 impl Act {
@@ -91,6 +96,7 @@ impl Act {
             target: None,
             reason: None,
             origin: origin.clone(),
+            mails: Vec::new(),
         }
     }
 
@@ -106,6 +112,13 @@ impl Act {
     #[allow(clippy::needless_pass_by_value, reason = "targets are ids, small and `Copy`")]
     pub fn on(mut self, target: impl ToString) -> Self {
         self.target = Some(target.to_string());
+        self
+    }
+
+    /// Has a mail sent, should the act be written.
+    #[must_use]
+    pub fn telling(mut self, mail: impl IntoIterator<Item = NewMail>) -> Self {
+        self.mails.extend(mail);
         self
     }
 

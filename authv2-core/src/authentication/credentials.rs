@@ -12,6 +12,7 @@ use crate::{
     config::Origin as WebOrigin,
     error::{Code, Error, Result},
     id::RequestUuid,
+    mail::preferred_language,
     secret::Secret,
     store::Proof,
 };
@@ -20,6 +21,8 @@ use crate::{
 const API_KEY: &str = "x-api-key";
 /// What the client says it is.
 const USER_AGENT: &str = "user-agent";
+/// The languages that the client likes.
+const ACCEPT_LANGUAGE: &str = "accept-language";
 /// The header that names the request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The header in which a cookie client says which tenant it believes to be in.
@@ -167,6 +170,7 @@ impl AuthenticationService {
             ip: self.client_ip(head),
             user_agent: agent.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
+            language: preferred_language(head.header_values(ACCEPT_LANGUAGE)),
         }
     }
 

@@ -95,7 +95,7 @@ fn migrates_up_and_back_and_says_what_it_did() {
     let up = shell.run(["migrate"], "");
     assert_eq!(
         (up.code, up.out.as_str()),
-        (Some(0), "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\napplied 6\n"),
+        (Some(0), "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\napplied 6\napplied 7\n"),
         "{up:?}"
     );
     assert!(shell.run(["migrate"], "").out.starts_with("nothing to apply"));
@@ -103,7 +103,7 @@ fn migrates_up_and_back_and_says_what_it_did() {
     assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), "there is no schema version 4711\n"));
     assert_eq!(
         shell.run(["migrate", "--to", "0"], "").out,
-        "reverted 6\nreverted 5\nreverted 4\nreverted 3\nreverted 2\nreverted 1\n"
+        "reverted 7\nreverted 6\nreverted 5\nreverted 4\nreverted 3\nreverted 2\nreverted 1\n"
     );
     assert!(shell.run(["migrate", "--to", "0"], "").out.starts_with("nothing to revert"));
 }
@@ -186,7 +186,7 @@ async fn a_role_that_owns_nothing_serves_what_the_owner_has_migrated() {
     let directory = tempfile::tempdir().unwrap();
     let owner = Shell::development(directory.path()).with("AUTHV2_STORE__URL", database.url());
     let up = owner.run(["migrate"], "");
-    assert_eq!(up.out, "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\napplied 6\n", "{up:?}");
+    assert_eq!(up.out, "applied 1\napplied 2\napplied 3\napplied 4\napplied 5\napplied 6\napplied 7\n", "{up:?}");
     let role = sqlx::postgres::PgConnectOptions::from_str(database.runtime_url()).unwrap();
     let revoke = format!("REVOKE UPDATE, DELETE ON audit, schema_migrations FROM {}", role.get_username());
     let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();

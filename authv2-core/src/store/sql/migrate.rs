@@ -69,6 +69,14 @@ const MIGRATIONS: &[Migration] = &[
         // It would take every change that it does not know for a change of everything, and nothing else: it has no keys.
         tolerated_by_older: true,
     },
+    Migration {
+        version: 7,
+        name: "recovery",
+        up: include_str!("migrations/0007_recovery.up.sql"),
+        down: include_str!("migrations/0007_recovery.down.sql"),
+        // An older node would let users in without the second factor that they have.
+        tolerated_by_older: false,
+    },
 ];
 
 /// The version of the schema that this build works on.

@@ -14,6 +14,7 @@ mod lease;
 #[cfg(feature = "postgres")]
 mod listen;
 mod liveness;
+mod mail;
 mod member;
 mod migrate;
 mod organization;

@@ -53,7 +53,7 @@ impl Tx {
         Self { conn, changes: Vec::new(), abandoned: false }
     }
 
-    /// Writes the audit entry of the act.
+    /// Writes the audit entry of the act, and the mails that go with it.
     pub(super) async fn record(&mut self, act: &Act) -> Result<(), StoreError> {
         let (kind, actor) = match act.actor {
             Actor::User(id) => ("user", Some(id.to_string())),
@@ -76,8 +76,11 @@ impl Tx {
                 .bind(act.origin.request_id.as_deref())
                 .bind(act.reason.as_deref())
                 .bind(act.organization)
-        )
-        .map(|_| ())
+        )?;
+        for mail in &act.mails {
+            self.post(mail).await?;
+        }
+        Ok(())
     }
 
     /// Writes a row of the change feed, and remembers the change for this node's own memory.

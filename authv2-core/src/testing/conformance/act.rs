@@ -41,6 +41,7 @@ pub(super) fn act(action: &'static str, at: Timestamp) -> Act {
         ip: Some([203, 0, 113, 7].into()),
         user_agent: Some("conformance".to_owned()),
         request_id: Some(RequestUuid::new().to_string()),
+        language: None,
     };
     Act::new(action, Actor::Anonymous, at, &origin)
 }

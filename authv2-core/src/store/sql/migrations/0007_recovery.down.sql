@@ -1,0 +1,10 @@
+DROP INDEX sessions_of_device;
+ALTER TABLE sessions DROP COLUMN device_id;
+DROP TABLE devices;
+ALTER TABLE organizations DROP COLUMN mfa_roles;
+ALTER TABLE organizations DROP COLUMN mfa;
+DROP TABLE mfa_challenges;
+DROP TABLE recovery_codes;
+DROP TABLE totp;
+DROP TABLE mail_tokens;
+DROP TABLE mails;
