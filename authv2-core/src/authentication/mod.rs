@@ -29,6 +29,7 @@ mod introspection;
 mod key_use;
 mod keys;
 mod login;
+mod mail;
 mod measures;
 mod members;
 mod monitor;
@@ -58,8 +59,8 @@ pub use self::{
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
-    throttle::Throttle, tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mail::Mails,
+    monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -120,6 +121,7 @@ struct Inner {
     throttle: Throttle,
     limiter: Limiter,
     monitor: Monitor,
+    mails: Option<Mails>,
     csrf: CsrfTokens,
     proofs: Proofs,
     cookies: CookieStyle,
