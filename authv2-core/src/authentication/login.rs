@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{About, AuthenticationService, Inner, TokenType, dpop::refused, tenant::not_a_member};
+use super::{
+    About, AuthenticationService, Inner, TokenType, dpop::refused, first_factor::FirstFactor, tenant::not_a_member,
+};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
@@ -12,11 +14,8 @@ use crate::{
     jwt::{AccessClaims, Audience, Confirmation, MintError, ProofRefusal, jkt},
     principal::Principal,
     secret::Secret,
-    security::{Signs, risk},
-    session::{
-        LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
-        device::Device,
-    },
+    security::Signs,
+    session::{LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionSecret, Watched, device::Device},
     store::{Proof, SessionRecord, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User, email::Email},
@@ -162,58 +161,25 @@ impl AuthenticationService {
                 tenant
             }
         };
-        let sign_in = SignIn {
-            user: user.id,
-            transport: login.transport,
-            amr: &["pwd"],
-            acr: "aal1",
-            tenant,
+        let first = FirstFactor {
             verified_hash: user.password_hash.clone(),
+            user,
+            amr: vec!["pwd"],
+            password: Some(login.password),
+            link: None,
             rehashed,
-            network: network.map(|network| network.to_string()),
+            transport: login.transport,
+            tenant,
+            network,
             device,
-            risk: risk(signs),
-            is_held: signs.is_held,
+            signs,
             clear: attempt.clear,
             proof: login.proof,
         };
-        if sign_in.transport == Transport::Bearer {
-            self.require_signing().await?;
-        }
-        let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
-            // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
-            Err(SessionError::Void) => self.open_again(sign_in, &login.password, origin).await,
-            other => other.map_err(Error::from),
-        };
-        match opened {
-            Ok(opened) => {
-                let about = About { user: Some(user.id), ip: origin.ip, ..About::default() };
-                monitor.signed_in(about, signs, user.last_login_at);
-                self.signed_in(opened).await
-            }
-            Err(error) => {
-                if error.code() == Code::TooManySessions {
-                    let act = self.failed_login(Some(&user), origin, "too_many_sessions");
-                    self.0.store.count_failure(Vec::new(), act).await?;
-                }
-                Err(error)
-            }
-        }
+        self.complete(first, origin).await
     }
 
-    /// Judges the password once more, by the account as it is now.
-    async fn open_again(&self, sign_in: SignIn, password: &Secret, origin: &Origin) -> Result<OpenedSession> {
-        let user = self.0.store.user(sign_in.user).await?;
-        match self.0.users.check_password(user.as_ref(), password.expose()).await? {
-            PasswordCheck::Right { rehashed } => {
-                let verified_hash = user.and_then(|user| user.password_hash);
-                Ok(self.0.sessions.open(SignIn { verified_hash, rehashed, ..sign_in }, origin).await?)
-            }
-            PasswordCheck::Wrong => Err(SessionError::Void.into()),
-        }
-    }
-
-    fn failed_login(&self, user: Option<&UserRecord>, origin: &Origin, reason: &'static str) -> Act {
+    pub(super) fn failed_login(&self, user: Option<&UserRecord>, origin: &Origin, reason: &'static str) -> Act {
         let act = Act::new("session.login_failed", Actor::Anonymous, self.now(), origin);
         let act = match user {
             Some(user) => act.on(user.id),
@@ -222,7 +188,7 @@ impl AuthenticationService {
         act.ended(Outcome::Denied, reason)
     }
 
-    async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
+    pub(super) async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
         let OpenedSession { session, user, secret } = opened;
         let credentials = match secret {
             SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token).await?,

@@ -22,6 +22,7 @@ mod directory;
 mod dpop;
 #[cfg(feature = "issuers")]
 mod external;
+mod first_factor;
 mod following;
 mod foundation;
 mod introspection;

@@ -226,6 +226,10 @@ impl Tx {
             self.abandon();
             return Ok(Opened::ProofUsed);
         }
+        if !self.spend(session.user_id, &new.spends, act.at).await? {
+            self.abandon();
+            return Ok(Opened::Spent);
+        }
         if !self.make_room(new, act.at).await? {
             self.abandon();
             return Ok(Opened::TooMany);
