@@ -15,6 +15,7 @@ use super::{
     keys::KeyWatch,
     mail::Mails,
     monitor::Monitor,
+    outbox,
     revocation::read_revoked,
     throttle::Throttle,
     tokens::Tokens,
@@ -339,6 +340,7 @@ impl Builder {
         });
         background::start(&inner);
         following::start(&inner, follower);
+        outbox::start(&inner);
         Ok(AuthenticationService(inner))
     }
 }

@@ -34,6 +34,7 @@ mod measures;
 mod members;
 mod monitor;
 mod organizations;
+mod outbox;
 mod requirement;
 mod revocation;
 mod roles;
@@ -220,6 +221,9 @@ impl AuthenticationService {
 
     /// Writes what was deferred and closes the store. Requests after this fail as unavailable.
     pub async fn shut_down(&self) {
+        if let Some(mails) = &self.0.mails {
+            mails.worker.stop().await;
+        }
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
         }

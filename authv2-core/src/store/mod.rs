@@ -9,6 +9,7 @@ pub(crate) mod cached;
 mod error;
 mod guarded;
 mod intercepted;
+mod mail;
 mod pooler;
 mod record;
 #[cfg(feature = "redis")]
@@ -25,6 +26,7 @@ pub use self::{
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
+    mail::{LinkStore, MailStore},
     pooler::Pooler,
     record::*,
 };
@@ -505,6 +507,8 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + MailStore
+    + LinkStore
     + SecurityStore
     + DeploymentStore
     + ChangeStore
@@ -529,6 +533,8 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + MailStore
+        + LinkStore
         + SecurityStore
         + DeploymentStore
         + ChangeStore
