@@ -13,6 +13,7 @@ use super::{
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
+    mfa::Mfa,
     monitor::Monitor,
     revocation::read_revoked,
     throttle::Throttle,
@@ -273,6 +274,7 @@ impl Builder {
         let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let metering = Metering::new(Arc::clone(&store), &feed);
+        let mfa = Mfa::new(&config.mfa, &issuer, &master);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -307,6 +309,7 @@ impl Builder {
             limiter,
             monitor,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
+            mfa,
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,

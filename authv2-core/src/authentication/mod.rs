@@ -31,6 +31,7 @@ mod keys;
 mod login;
 mod measures;
 mod members;
+mod mfa;
 mod monitor;
 mod organizations;
 mod requirement;
@@ -55,11 +56,12 @@ pub use self::{
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
+    mfa::Reproof,
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
-    throttle::Throttle, tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mfa::Mfa,
+    monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -121,6 +123,7 @@ struct Inner {
     limiter: Limiter,
     monitor: Monitor,
     csrf: CsrfTokens,
+    mfa: Mfa,
     proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,

@@ -9,6 +9,7 @@ pub(crate) mod cached;
 mod error;
 mod guarded;
 mod intercepted;
+mod mfa;
 mod pooler;
 mod record;
 #[cfg(feature = "redis")]
@@ -25,6 +26,7 @@ pub use self::{
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
+    mfa::{ChallengeStore, MfaStore},
     pooler::Pooler,
     record::*,
 };
@@ -505,6 +507,8 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + MfaStore
+    + ChallengeStore
     + SecurityStore
     + DeploymentStore
     + ChangeStore
@@ -529,6 +533,8 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + MfaStore
+        + ChallengeStore
         + SecurityStore
         + DeploymentStore
         + ChangeStore

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 96] = [
+const GOOD: [(&str, &str, &str); 97] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -71,6 +71,7 @@ const GOOD: [(&str, &str, &str); 96] = [
     ("limits.memory_bytes", "1048576", "1048576"),
     ("registration.open", "false", "false"),
     ("registration.require_verified_email", "false", "false"),
+    ("mfa.issuer", "Acme", "'Acme'"),
     ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),

@@ -4,6 +4,7 @@
 //! stands in `dialect`. Every verb that writes goes through `tx`.
 
 mod api_key;
+mod challenge;
 mod changes;
 mod deployment;
 mod dialect;
@@ -16,6 +17,7 @@ mod listen;
 mod liveness;
 mod mail;
 mod member;
+mod mfa;
 mod migrate;
 mod organization;
 #[cfg(all(test, feature = "sqlite"))]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes,
+    SqlStore, Writes, challenge,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
@@ -106,6 +106,7 @@ impl Upkeep for SqlStore {
                     (PURGE_SAMPLES, before.samples),
                     (PURGE_TOKENS, before.tokens),
                     (PURGE_PROOFS, before.proofs),
+                    (challenge::PURGE, before.challenges),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }

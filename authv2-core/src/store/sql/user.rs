@@ -97,6 +97,7 @@ impl UserStore for SqlStore {
                     return tx.why_not(id).await;
                 }
                 tx.revoke_all(id, keep, act.at).await?;
+                tx.drop_challenges(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(()))
