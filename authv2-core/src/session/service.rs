@@ -14,6 +14,7 @@ use crate::{
     config::SessionConfig,
     error::{Code, Error},
     id::{OrgId, SessionId, UserId},
+    mfa::assurance,
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
         Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
@@ -55,13 +56,6 @@ pub struct SignIn {
     pub proof: Option<Proof>,
     /// What the sign-in uses up.
     pub spends: Spends,
-}
-
-/// The authentication context class that methods amount to: the assurance levels of NIST SP 800-63B. Two factors make
-/// `aal2`.
-#[must_use]
-pub fn assurance<M: AsRef<str>>(amr: &[M]) -> &'static str {
-    if amr.iter().any(|method| method.as_ref() == "mfa") { "aal2" } else { "aal1" }
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.

@@ -5,6 +5,7 @@ mod deployment;
 mod mail;
 mod member;
 mod metering;
+mod mfa;
 mod organization;
 mod proof;
 mod role;
@@ -15,7 +16,7 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, mail::*, member::*, metering::*, organization::*, proof::*, role::*, security::*,
+    api_key::*, deployment::*, mail::*, member::*, metering::*, organization::*, proof::*, role::*, security::*, mfa::*,
     session::*, throttle::*, usage::*, user::*,
 };
 
