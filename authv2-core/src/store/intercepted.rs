@@ -166,6 +166,7 @@ pass_on! {
         verify_email(token: SecretHash, act: Act) -> Option<UserRecord>;
         reset_password(token: SecretHash, new: String, act: Act) -> Option<UserRecord>;
         void_password(user: UserId, current: String, act: Act) -> ();
+    }
     MfaStore {
         totp(user: UserId) -> Option<TotpRecord>;
         enrol_totp(user: UserId, sealed: Vec<u8>, act: Act) -> bool;

@@ -157,7 +157,7 @@ impl Throttle {
         (network, device): (Option<Network>, Option<String>),
         now: Timestamp,
     ) -> Result<(SignInFacts, Vec<Bucket>)> {
-        let names = Names::new(self, email_key, network);
+        let names = Names::new(&self.key, email_key, network);
         let query = SignInQuery {
             email_key: email_key.to_owned(),
             network: network.map(|network| network.to_string()),

@@ -16,8 +16,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, mail::*, member::*, metering::*, organization::*, proof::*, role::*, security::*, mfa::*,
-    session::*, throttle::*, usage::*, user::*,
+    api_key::*, deployment::*, mail::*, member::*, metering::*, mfa::*, organization::*, proof::*, role::*,
+    security::*, session::*, throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes, link, challenge,
+    SqlStore, Writes, challenge, link,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
