@@ -14,7 +14,7 @@ use super::{
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
-    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
+    recovery, resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,12 @@ use super::{
         accounts::delete_me,
         accounts::post_delete_me,
         accounts::change_password,
+        recovery::forgot,
+        recovery::reset,
+        recovery::verify,
+        recovery::request_verification,
+        recovery::request_link,
+        recovery::redeem_link,
         sessions::list,
         sessions::revoke,
         sessions::switch,

@@ -6,8 +6,8 @@ use super::{
     accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, introspection, key_usage, members, metadata, oauth, organizations, resource_types, roles,
-    security, security_stream, service_accounts, sessions, signing_keys,
+    decisions, health, introspection, key_usage, members, metadata, oauth, organizations, recovery, resource_types,
+    roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -59,6 +59,12 @@ fn table() -> Vec<Route> {
         route!(DELETE "/auth/me", SignedIn, Json, accounts::delete_me),
         route!(POST "/auth/me/delete", SignedIn, Json, accounts::post_delete_me),
         route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
+        route!(POST "/auth/password/forgot", SameSite, Json, recovery::forgot),
+        route!(POST "/auth/password/reset", SameSite, Json, recovery::reset),
+        route!(POST "/auth/email/verify", SameSite, Json, recovery::verify),
+        route!(POST "/auth/email/verification", SignedIn, OptionalJson, recovery::request_verification),
+        route!(POST "/auth/login/link", SameSite, Json, recovery::request_link),
+        route!(POST "/auth/login/link/redeem", SameSite, Json, recovery::redeem_link),
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
         route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
         route!(DELETE "/auth/sessions/{id}", Ending, Nothing, sessions::revoke),

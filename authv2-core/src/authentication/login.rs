@@ -2,24 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{About, AuthenticationService, Inner, TokenType, dpop::refused, tenant::not_a_member};
+use super::{
+    About, AuthenticationService, Inner, TokenType, account::email_key, first_factor::FirstFactor, tenant::not_a_member,
+};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
     id::{SessionId, TokenId},
-    jwt::{AccessClaims, Audience, Confirmation, MintError, ProofRefusal, jkt},
+    jwt::{AccessClaims, Audience, Confirmation, MintError, jkt},
     principal::Principal,
     secret::Secret,
-    security::{Signs, risk},
-    session::{
-        LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionError, SessionSecret, SignIn, Watched,
-        device::Device,
-    },
+    security::Signs,
+    session::{LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionSecret, Watched, device::Device},
     store::{Proof, SessionRecord, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
-    user::{PasswordCheck, User, email::Email},
+    user::{PasswordCheck, User},
 };
 
 /// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
@@ -96,7 +95,8 @@ impl AuthenticationService {
     /// Unknown e-mail, wrong password and disabled account give the same answer after the same work.
     ///
     /// # Errors
-    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::TooManySessions`],
+    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::EmailUnverified`] where the
+    /// settings want it verified and all else was right, [`Code::TooManySessions`],
     /// [`Code::InvalidDpopProof`] for a proof that was used before, or that is missing where the settings want one,
     /// [`Code::MalformedRequest`] for one with a cookie, or an outage (a full hash pool is one).
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
@@ -110,16 +110,8 @@ impl AuthenticationService {
     }
 
     async fn try_login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
-        match (login.transport, login.proof) {
-            (Transport::Cookie, Some(_)) => {
-                return Err(Error::new(Code::MalformedRequest, "a cookie is bound to no key: send no `DPoP` with it"));
-            }
-            (Transport::Bearer, None) if self.0.config.dpop.required => return Err(refused(ProofRefusal::Missing)),
-            _ => {}
-        }
-        // What is no e-mail is an unknown one, and is treated like any other.
-        let email_key = Email::parse(&login.email)
-            .map_or_else(|_| login.email.chars().take(254).collect(), |email| email.key().to_owned());
+        self.require_fitting_proof(login.transport, login.proof)?;
+        let email_key = email_key(&login.email);
         let Inner { throttle, monitor, .. } = &*self.0;
         let network = origin.ip.map(Network::of);
         let device =
@@ -162,58 +154,31 @@ impl AuthenticationService {
                 tenant
             }
         };
-        let sign_in = SignIn {
-            user: user.id,
-            transport: login.transport,
-            amr: &["pwd"],
-            acr: "aal1",
-            tenant,
+        // Administrators are made by operators, who know whose the address is.
+        if self.0.config.registration.require_verified_email && !user.email_verified && !user.platform_admin {
+            let act = self.failed_login(Some(&user), origin, "email_unverified");
+            self.0.store.count_failure(Vec::new(), act).await?;
+            return Err(Error::new(Code::EmailUnverified, "follow the link in the mail that you were sent"));
+        }
+        let first = FirstFactor {
             verified_hash: user.password_hash.clone(),
+            user,
+            amr: vec!["pwd"],
+            password: Some(login.password),
+            link: None,
             rehashed,
-            network: network.map(|network| network.to_string()),
+            transport: login.transport,
+            tenant,
+            network,
             device,
-            risk: risk(signs),
-            is_held: signs.is_held,
+            signs,
             clear: attempt.clear,
             proof: login.proof,
         };
-        if sign_in.transport == Transport::Bearer {
-            self.require_signing().await?;
-        }
-        let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
-            // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
-            Err(SessionError::Void) => self.open_again(sign_in, &login.password, origin).await,
-            other => other.map_err(Error::from),
-        };
-        match opened {
-            Ok(opened) => {
-                let about = About { user: Some(user.id), ip: origin.ip, ..About::default() };
-                monitor.signed_in(about, signs, user.last_login_at);
-                self.signed_in(opened).await
-            }
-            Err(error) => {
-                if error.code() == Code::TooManySessions {
-                    let act = self.failed_login(Some(&user), origin, "too_many_sessions");
-                    self.0.store.count_failure(Vec::new(), act).await?;
-                }
-                Err(error)
-            }
-        }
+        self.complete(first, origin).await
     }
 
-    /// Judges the password once more, by the account as it is now.
-    async fn open_again(&self, sign_in: SignIn, password: &Secret, origin: &Origin) -> Result<OpenedSession> {
-        let user = self.0.store.user(sign_in.user).await?;
-        match self.0.users.check_password(user.as_ref(), password.expose()).await? {
-            PasswordCheck::Right { rehashed } => {
-                let verified_hash = user.and_then(|user| user.password_hash);
-                Ok(self.0.sessions.open(SignIn { verified_hash, rehashed, ..sign_in }, origin).await?)
-            }
-            PasswordCheck::Wrong => Err(SessionError::Void.into()),
-        }
-    }
-
-    fn failed_login(&self, user: Option<&UserRecord>, origin: &Origin, reason: &'static str) -> Act {
+    pub(super) fn failed_login(&self, user: Option<&UserRecord>, origin: &Origin, reason: &'static str) -> Act {
         let act = Act::new("session.login_failed", Actor::Anonymous, self.now(), origin);
         let act = match user {
             Some(user) => act.on(user.id),
@@ -222,7 +187,7 @@ impl AuthenticationService {
         act.ended(Outcome::Denied, reason)
     }
 
-    async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
+    pub(super) async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
         let OpenedSession { session, user, secret } = opened;
         let credentials = match secret {
             SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token).await?,

@@ -22,6 +22,7 @@ mod directory;
 mod dpop;
 #[cfg(feature = "issuers")]
 mod external;
+mod first_factor;
 mod following;
 mod foundation;
 mod introspection;
@@ -34,6 +35,7 @@ mod members;
 mod monitor;
 mod organizations;
 mod outbox;
+mod recovery;
 mod requirement;
 mod revocation;
 mod roles;
@@ -56,6 +58,7 @@ pub use self::{
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
+    recovery::LinkRedemption,
     requirement::Requirement,
 };
 use self::{

@@ -17,6 +17,6 @@ pub use self::{
     live::LiveSession,
     model::Session,
     refresh::{RefreshError, Refreshed},
-    service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},
+    service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn, assurance},
 };
 pub(crate) use self::{lookup::session_of_cookie, refresh::REFRESH_PREFIX, watch::Watched};

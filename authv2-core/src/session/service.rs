@@ -16,8 +16,8 @@ use crate::{
     id::{OrgId, SessionId, UserId},
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, StoreError,
-        Transport, UserRecord, shared::SharedCache,
+        Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
+        StoreError, Transport, UserRecord, shared::SharedCache,
     },
     telemetry,
     tenant::Tenant,
@@ -33,10 +33,8 @@ pub struct SignIn {
     pub user: UserId,
     /// How the session's secret will travel.
     pub transport: Transport,
-    /// How the user proved who it is.
-    pub amr: &'static [&'static str],
-    /// The authentication context class that this amounts to.
-    pub acr: &'static str,
+    /// How the user proved who it is (RFC 8176).
+    pub amr: Vec<&'static str>,
     /// The tenant chosen.
     pub tenant: Option<Tenant>,
     /// The hash that the password was checked against.
@@ -55,6 +53,15 @@ pub struct SignIn {
     pub clear: Vec<Bucket>,
     /// The proof of the key that the session is bound to from its beginning; for the bearer transport alone.
     pub proof: Option<Proof>,
+    /// What the sign-in uses up.
+    pub spends: Spends,
+}
+
+/// The authentication context class that methods amount to: the assurance levels of NIST SP 800-63B. Two factors make
+/// `aal2`.
+#[must_use]
+pub fn assurance<M: AsRef<str>>(amr: &[M]) -> &'static str {
+    if amr.iter().any(|method| method.as_ref() == "mfa") { "aal2" } else { "aal1" }
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.
@@ -90,6 +97,9 @@ pub enum SessionError {
     /// The proof of possession was used before.
     #[error("the proof of possession was used before")]
     ProofUsed,
+    /// The link, the challenge or the second factor was used before, or has ended.
+    #[error("what it rests on was used before")]
+    Spent,
     /// The system gave no randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -104,6 +114,7 @@ impl From<SessionError> for Error {
             SessionError::TooMany => Self::new(Code::TooManySessions, "log out elsewhere first"),
             SessionError::Void => Self::new(Code::InvalidCredentials, "sign in again"),
             SessionError::ProofUsed => Self::new(Code::InvalidDpopProof, "it was used before"),
+            SessionError::Spent => Self::new(Code::InvalidToken, "it was used before, or has ended"),
             SessionError::NoRandomness(error) => error.into(),
             SessionError::Store(error) => error.into(),
         }
@@ -189,7 +200,7 @@ impl SessionService {
             ip: origin.ip.map(|ip| ip.to_string()),
             user_agent: origin.user_agent.as_deref().map(kept_user_agent),
             amr: sign_in.amr.join(" "),
-            acr: sign_in.acr.to_owned(),
+            acr: assurance(&sign_in.amr).to_owned(),
             organization: sign_in.tenant.map(|tenant| tenant.organization),
             store: sign_in.tenant.and_then(|tenant| tenant.store),
             risk: sign_in.risk,
@@ -212,6 +223,7 @@ impl SessionService {
             rehashed: sign_in.rehashed,
             clear: sign_in.clear,
             proof: sign_in.proof,
+            spends: sign_in.spends,
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         match store.open_session(new, act).await? {
@@ -221,6 +233,7 @@ impl SessionService {
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),
             Opened::ProofUsed => Err(SessionError::ProofUsed),
+            Opened::Spent => Err(SessionError::Spent),
         }
     }
 

@@ -8,7 +8,7 @@ use authv2_core::{
     secret::SecretHash,
     store::{
         DeviceKind, GenerationStore as _, NewSession, NewUser, Opened, OverLimit, Risk, SessionRecord,
-        SessionStore as _, Transport, UserStore as _,
+        SessionStore as _, Spends, Transport, UserStore as _,
         sql::{SqlOptions, SqlStore},
     },
 };
@@ -66,6 +66,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         rehashed: None,
         clear: Vec::new(),
         proof: None,
+        spends: Spends::default(),
     }
 }
 

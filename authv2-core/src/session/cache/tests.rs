@@ -10,7 +10,7 @@ use crate::{
     config::SessionConfig,
     session::{SessionSecret, SessionService, SignIn},
     store::{
-        Created, NewUser, Risk, SharedStore, Transport, UserStatus,
+        Created, NewUser, Risk, SharedStore, Spends, Transport, UserStatus,
         shared::SharedCache,
         sql::{SqlOptions, SqlStore},
     },
@@ -62,8 +62,7 @@ impl World {
         let sign_in = SignIn {
             user: self.user,
             transport,
-            amr: &["pwd"],
-            acr: "aal1",
+            amr: vec!["pwd"],
             tenant: None,
             verified_hash: None,
             rehashed: None,
@@ -73,6 +72,7 @@ impl World {
             is_held: false,
             clear: Vec::new(),
             proof: None,
+            spends: Spends::default(),
         };
         let opened = self.node.open(sign_in, &Origin::default()).await.unwrap();
         (opened.session.id, opened.secret)

@@ -238,6 +238,31 @@ pub struct NewSession {
     pub clear: Vec<Bucket>,
     /// The proof of the key that the session is bound to: used up with the opening.
     pub proof: Option<Proof>,
+    /// What else the sign-in uses up.
+    pub spends: Spends,
+}
+
+/// What an authentication uses up: each of it once, whoever else tries at the same time, or nothing at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spends {
+    /// The token of a sign-in link, by its hash.
+    pub link: Option<SecretHash>,
+    /// The challenge for a second factor that is answered, by the hash of its token.
+    pub challenge: Option<SecretHash>,
+    /// The second factor itself.
+    pub factor: Option<SecondFactor>,
+}
+
+/// A second factor that was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondFactor {
+    /// The code of a time step (RFC 6238): no code of it, nor of one before, is taken again.
+    Totp {
+        /// Which step.
+        step: i64,
+    },
+    /// A recovery code, by its hash.
+    RecoveryCode(SecretHash),
 }
 
 /// What became of an attempt to open a session.
@@ -251,6 +276,8 @@ pub enum Opened {
     Void,
     /// The proof was used before.
     ProofUsed,
+    /// The link, the challenge or the second factor was used before, or has ended.
+    Spent,
 }
 
 /// What the store knows of a session that it has just opened.

@@ -33,6 +33,7 @@ mod security;
 mod session;
 mod session_generation;
 mod session_statistics;
+mod spend;
 mod throttle;
 mod tx;
 mod upkeep;

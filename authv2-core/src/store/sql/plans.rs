@@ -2,7 +2,7 @@
 
 use super::{
     SqlOptions, SqlStore, api_key, key_usage, link, mail, member, organization, quota, role, security, session,
-    session_statistics, usage,
+    session_statistics, spend, usage,
 };
 use crate::changes::Feed;
 
@@ -42,6 +42,7 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         link::STATEMENTS,
         session::STATEMENTS,
         session_statistics::STATEMENTS,
+        spend::STATEMENTS,
     ];
     for sql in rooms.into_iter().flatten() {
         assert_eq!(scans(&store, sql).await.unwrap(), Vec::<String>::new(), "{sql}");

@@ -9,7 +9,7 @@ use crate::{
     secret::SecretHash,
     store::{
         Assignment, Bucket, DeviceKind, NewMember, NewOrganization, NewRole, NewSession, NewStore, NewUser, OverLimit,
-        PurgeBefore, Redacted, Risk, Rotation, SessionRecord, Transport,
+        PurgeBefore, Redacted, Risk, Rotation, SessionRecord, Spends, Transport,
     },
 };
 
@@ -121,6 +121,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         rehashed: None,
         clear: Vec::new(),
         proof: None,
+        spends: Spends::default(),
     }
 }
 

@@ -1,0 +1,101 @@
+//! From a first factor that was proven to a session.
+
+use super::{About, AuthenticationService, login::SignedIn};
+use crate::{
+    audit::Origin,
+    client::Network,
+    error::{Code, Error, Result},
+    secret::{Secret, SecretHash},
+    security::{Signs, risk},
+    session::{OpenedSession, SessionError, SignIn},
+    store::{Bucket, Proof, Redacted, Spends, Transport, UserRecord},
+    tenant::Tenant,
+    user::PasswordCheck,
+};
+
+/// A first factor that was proven, with everything that a session is opened from.
+#[derive(Debug, Clone)]
+pub(super) struct FirstFactor {
+    /// Who proved it.
+    pub(super) user: UserRecord,
+    /// How (RFC 8176).
+    pub(super) amr: Vec<&'static str>,
+    /// The password, where that was it.
+    pub(super) password: Option<Secret>,
+    /// The hash that it was checked against.
+    pub(super) verified_hash: Option<Redacted>,
+    /// It hashed anew, where that was due.
+    pub(super) rehashed: Option<Redacted>,
+    /// The hash of the link's token, where that was it.
+    pub(super) link: Option<SecretHash>,
+    pub(super) transport: Transport,
+    pub(super) tenant: Option<Tenant>,
+    pub(super) network: Option<Network>,
+    /// What it is signed in on, as devices are compared.
+    pub(super) device: Option<String>,
+    /// What is unusual about it.
+    pub(super) signs: Signs,
+    /// The counters that the sign-in clears once it is complete.
+    pub(super) clear: Vec<Bucket>,
+    pub(super) proof: Option<Proof>,
+}
+
+impl AuthenticationService {
+    /// Opens the session.
+    ///
+    /// # Errors
+    /// [`Code::TooManySessions`], [`Code::InvalidCredentials`] if the account changed meanwhile, [`Code::InvalidToken`]
+    /// for a link that was used meanwhile, [`Code::InvalidDpopProof`], or an outage.
+    pub(super) async fn complete(&self, first: FirstFactor, origin: &Origin) -> Result<SignedIn> {
+        let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
+        let sign_in = SignIn {
+            user,
+            transport: first.transport,
+            amr: first.amr,
+            tenant: first.tenant,
+            verified_hash: first.verified_hash,
+            rehashed: first.rehashed,
+            network: first.network.map(|network| network.to_string()),
+            device: first.device,
+            risk: risk(signs),
+            is_held: signs.is_held,
+            clear: first.clear,
+            proof: first.proof,
+            spends: Spends { link: first.link, ..Spends::default() },
+        };
+        if sign_in.transport == Transport::Bearer {
+            self.require_signing().await?;
+        }
+        let opened = match (self.0.sessions.open(sign_in.clone(), origin).await, &first.password) {
+            // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
+            (Err(SessionError::Void), Some(password)) => self.open_again(sign_in, password, origin).await,
+            (other, _) => other.map_err(Error::from),
+        };
+        match opened {
+            Ok(opened) => {
+                let about = About { user: Some(user), ip: origin.ip, ..About::default() };
+                self.0.monitor.signed_in(about, signs, last_login_at);
+                self.signed_in(opened).await
+            }
+            Err(error) => {
+                if error.code() == Code::TooManySessions {
+                    let act = self.failed_login(Some(&first.user), origin, "too_many_sessions");
+                    self.0.store.count_failure(Vec::new(), act).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Judges the password once more, by the account as it is now.
+    async fn open_again(&self, sign_in: SignIn, password: &Secret, origin: &Origin) -> Result<OpenedSession> {
+        let user = self.0.store.user(sign_in.user).await?;
+        match self.0.users.check_password(user.as_ref(), password.expose()).await? {
+            PasswordCheck::Right { rehashed } => {
+                let verified_hash = user.and_then(|user| user.password_hash);
+                Ok(self.0.sessions.open(SignIn { verified_hash, rehashed, ..sign_in }, origin).await?)
+            }
+            PasswordCheck::Wrong => Err(SessionError::Void.into()),
+        }
+    }
+}
