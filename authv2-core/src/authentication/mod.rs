@@ -36,6 +36,7 @@ mod mfa;
 mod monitor;
 mod organizations;
 mod outbox;
+mod recovery;
 mod requirement;
 mod revocation;
 mod roles;
@@ -59,6 +60,7 @@ pub use self::{
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
     mfa::Reproof,
+    recovery::LinkRedemption,
     requirement::Requirement,
 };
 use self::{

@@ -84,7 +84,7 @@ impl AuthenticationService {
             }
         }
         let Inner { monitor, throttle, .. } = &*self.0;
-        let watched = monitor.sign_in(&email_key(&user), code, origin.ip, false);
+        let watched = monitor.sign_in(&email_key(&user.email), code, origin.ip, false);
         monitor.failed(&watched, Some(user.id), Failures::default(), throttle);
         let act = self.failed_login(Some(&user), origin, "invalid_code");
         Err(self.wrong_code(attempt, act).await?)
@@ -103,7 +103,7 @@ impl AuthenticationService {
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
         let place = (network, device.clone());
-        let (facts, clear) = throttle.look_again(store, &email_key(&user), place, self.now()).await?;
+        let (facts, clear) = throttle.look_again(store, &email_key(&user.email), place, self.now()).await?;
         let SignInFacts { known_network, new_device, .. } = facts;
         // What is unusual about where it goes on from, and what was unusual about where it began.
         let began = Signs::named(&challenge.signs);
