@@ -29,6 +29,7 @@ mod introspection;
 mod key_use;
 mod keys;
 mod login;
+mod mail;
 mod measures;
 mod members;
 mod mfa;
@@ -60,7 +61,7 @@ pub use self::{
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mfa::Mfa,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mail::Mails, mfa::Mfa,
     monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
@@ -122,6 +123,7 @@ struct Inner {
     throttle: Throttle,
     limiter: Limiter,
     monitor: Monitor,
+    mails: Option<Mails>,
     csrf: CsrfTokens,
     mfa: Mfa,
     proofs: Proofs,

@@ -24,6 +24,7 @@ mod entry;
 mod identity;
 mod issuers;
 mod limits;
+mod mail;
 mod mfa;
 mod origin;
 mod password;
@@ -65,6 +66,7 @@ pub use self::{
     identity::BootstrapAdmin,
     issuers::{IssuerConfig, NO_TYPE},
     limits::LimitConfig,
+    mail::{MailConfig, SmtpConfig, SmtpTls},
     mfa::MfaConfig,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
@@ -149,6 +151,8 @@ pub struct Config {
     pub security: SecurityConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
+    /// Mails.
+    pub mail: MailConfig,
     /// Second factors.
     pub mfa: MfaConfig,
     /// Following what other nodes change.
@@ -189,6 +193,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
+            mail: MailConfig::default(),
             mfa: MfaConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
@@ -266,7 +271,7 @@ impl Config {
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
         self.security.check(self.profile, &mut problems);
-        self.registration.check(&mut problems);
+        self.mail.check(&mut problems);
         self.mfa.check(&mut problems);
         self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
@@ -310,6 +315,7 @@ impl Config {
         self.limits.walk(visitor);
         self.security.walk(visitor);
         self.registration.walk(visitor);
+        self.mail.walk(visitor);
         self.mfa.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);

@@ -91,17 +91,6 @@ impl AuthenticationService {
     }
 }
 
-impl AuthenticationService {
-    fn notice(
-        &self,
-        _: crate::mail::Kind,
-        _: UserId,
-        _: &crate::audit::Origin,
-    ) -> Result<Option<crate::mail::NewMail>> {
-        Ok(None)
-    }
-}
-
 /// The e-mail of a user in its comparison form. Stored e-mails parse: they did when they came.
 pub(super) fn email_key(user: &UserRecord) -> String {
     Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned())

@@ -157,7 +157,7 @@ pub struct PurgeBefore {
     pub sessions: Timestamp,
     /// Networks last signed in from before this.
     pub networks: Timestamp,
-    /// Counters untouched since before this.
+    /// Counters untouched since before this, whose window and block were over before it.
     pub counters: Timestamp,
     /// Changes written before this.
     pub changes: Timestamp,

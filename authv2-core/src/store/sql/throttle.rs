@@ -28,12 +28,12 @@ const ATTEMPTS: &str = "SELECT bucket, count, window_start, blocked_until FROM l
 
 const CLEAR: &str = "DELETE FROM login_throttle WHERE bucket = $1";
 
-const COUNT: &str = "INSERT INTO login_throttle (bucket, count, window_start, blocked_until, touched_at)
-    VALUES ($1, 1, $2, 0, $2)
+const COUNT: &str = "INSERT INTO login_throttle (bucket, count, window_start, blocked_until, touched_at, ends_at)
+    VALUES ($1, 1, $2, 0, $2, $2 + $3)
     ON CONFLICT (bucket) DO UPDATE SET
         count = CASE WHEN login_throttle.window_start + $3 <= $2 THEN 1 ELSE login_throttle.count + 1 END,
         window_start = CASE WHEN login_throttle.window_start + $3 <= $2 THEN $2 ELSE login_throttle.window_start END,
-        touched_at = $2
+        touched_at = $2, ends_at = $2 + $3
     RETURNING count";
 
 const BLOCK: &str = "UPDATE login_throttle SET blocked_until = $2 WHERE bucket = $1 AND blocked_until < $2";

@@ -45,7 +45,8 @@ macro_rules! purge_counters {
     ($busy:literal) => {
         concat!(
             "DELETE FROM login_throttle WHERE bucket IN
-            (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 LIMIT 1000",
+            (SELECT bucket FROM login_throttle WHERE touched_at < $1 AND blocked_until < $1 AND ends_at < $1
+                LIMIT 1000",
             $busy,
             ")"
         )

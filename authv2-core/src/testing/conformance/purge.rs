@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = room!["purge":
     removes_sessions_past_their_absolute_end,
     forgets_networks_of_long_ago,
     removes_idle_counters,
+    keeps_counters_for_as_long_as_their_window,
     removes_old_changes_and_goes_on_counting,
     removes_nothing_of_what_is_young,
 ];
@@ -127,6 +128,20 @@ async fn removes_idle_counters(world: World) {
     left.sort_unstable();
     expected.sort_unstable();
     assert_eq!(left, expected, "a counter that still blocks somebody is not idle");
+}
+
+async fn keeps_counters_for_as_long_as_their_window(world: World) {
+    let (long, short) = (new_bucket(), new_bucket());
+    for (bucket, days) in [(long, 30), (short, 1)] {
+        let (window, wait) = (Duration::from_secs(days * DAY), Duration::ZERO);
+        let rule = BucketRule { bucket, limit: 9, window, first_wait: wait, longest_wait: wait };
+        world.store().count_failure(vec![rule], act("session.login_failed", at(0))).await.unwrap();
+    }
+    for (day, left) in [(2, vec![long]), (29, vec![long]), (31, vec![])] {
+        purge(&world, before(at(0), at(day * DAY), at(0))).await;
+        let counters = world.store().attempts(&[long, short]).await.unwrap();
+        assert_eq!(counters.iter().map(|counter| counter.bucket).collect::<Vec<_>>(), left, "day {day}");
+    }
 }
 
 async fn removes_old_changes_and_goes_on_counting(world: World) {

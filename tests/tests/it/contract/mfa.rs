@@ -161,11 +161,7 @@ async fn is_for_those_who_signed_in_here_and_know_the_password() {
     assert_problem(&post(api, "/auth/mfa/totp", access, json!({"password": WRONG})).await, 403, "wrong_password");
     assert_invalid(&post(api, "/auth/mfa/totp", access, json!({})).await, "password", "required");
     assert_invalid(&post(api, "/auth/mfa/totp/confirm", access, json!({})).await, "code", "required");
-    assert_problem(
-        &post(api, "/auth/mfa/totp/confirm", access, json!({"code": "123456"})).await,
-        404,
-        "not_found",
-    );
+    assert_problem(&post(api, "/auth/mfa/totp/confirm", access, json!({"code": "123456"})).await, 404, "not_found");
     for path in ["/auth/mfa/totp/delete", "/auth/mfa/recovery-codes"] {
         let body = json!({"password": PASSWORD, "code": "123456"});
         assert_problem(&post(api, path, access, body).await, 404, "not_found");

@@ -34,8 +34,7 @@ impl Authenticator {
         let enrolled = post(api, "/auth/mfa/totp", access, json!({"password": PASSWORD})).await;
         assert_eq!(enrolled.status, 201, "{}", enrolled.text);
         let mut authenticator = Self::of(enrolled.string("/secret"));
-        let confirmed =
-            post(api, "/auth/mfa/totp/confirm", access, json!({"code": authenticator.next_code()})).await;
+        let confirmed = post(api, "/auth/mfa/totp/confirm", access, json!({"code": authenticator.next_code()})).await;
         assert_eq!(confirmed.status, 200, "{}", confirmed.text);
         authenticator.recovery_codes = recovery_codes(&confirmed);
         authenticator

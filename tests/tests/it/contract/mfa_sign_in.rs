@@ -42,7 +42,8 @@ async fn a_sign_in_goes_on_with_a_code_and_with_a_recovery_code(store: Store) {
 
     let verified = verify(api, &mfa_token(&refused), &authenticator.next_code()).await;
     let tokens = Tokens::of(&verified);
-    let signed_in = ["access_token", "expires_in", "refresh_expires_in", "refresh_token", "session", "token_type", "user"];
+    let signed_in =
+        ["access_token", "expires_in", "refresh_expires_in", "refresh_token", "session", "token_type", "user"];
     assert_eq!(members(&verified.json), signed_in);
     let strong = json!({"amr": ["pwd", "otp", "mfa"], "acr": "aal2"});
     assert_eq!(verified.json["session"]["auth_methods"], strong["amr"]);

@@ -1,3 +1,4 @@
+ALTER TABLE login_throttle DROP COLUMN ends_at;
 DROP INDEX sessions_of_device;
 ALTER TABLE sessions DROP COLUMN device_id;
 DROP TABLE devices;

@@ -85,3 +85,6 @@ CREATE INDEX devices_by_age ON devices (last_login_at);
 
 ALTER TABLE sessions ADD COLUMN device_id {uuid};
 CREATE INDEX sessions_of_device ON sessions (device_id) WHERE device_id IS NOT NULL;
+
+-- Until when a counter means something, beyond what it blocks: not all count in windows of minutes.
+ALTER TABLE login_throttle ADD COLUMN ends_at {bigint} NOT NULL DEFAULT 0;
