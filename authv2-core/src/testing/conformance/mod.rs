@@ -46,6 +46,7 @@ mod key_usage;
 mod limits;
 mod member;
 mod mfa;
+mod mfa_hang_up;
 mod organization;
 mod password;
 mod proof;
