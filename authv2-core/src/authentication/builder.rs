@@ -16,6 +16,7 @@ use super::{
     mail::Mails,
     mfa::Mfa,
     monitor::Monitor,
+    outbox,
     revocation::read_revoked,
     throttle::Throttle,
     tokens::Tokens,
@@ -342,6 +343,7 @@ impl Builder {
         });
         background::start(&inner);
         following::start(&inner, follower);
+        outbox::start(&inner);
         Ok(AuthenticationService(inner))
     }
 }

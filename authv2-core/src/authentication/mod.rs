@@ -35,6 +35,8 @@ mod members;
 mod mfa;
 mod monitor;
 mod organizations;
+mod outbox;
+mod recovery;
 mod requirement;
 mod revocation;
 mod roles;
@@ -58,6 +60,7 @@ pub use self::{
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
     mfa::Reproof,
+    recovery::LinkRedemption,
     requirement::Requirement,
 };
 use self::{
@@ -223,6 +226,9 @@ impl AuthenticationService {
 
     /// Writes what was deferred and closes the store. Requests after this fail as unavailable.
     pub async fn shut_down(&self) {
+        if let Some(mails) = &self.0.mails {
+            mails.worker.stop().await;
+        }
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
         }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
+use crate::{
+    id::{ClaimId, MailId},
+    mail::Purpose,
+};
 
 /// What happens around each call of a store.
 pub trait Interceptor: Send + Sync + std::fmt::Debug {
@@ -149,6 +153,19 @@ pass_on! {
         sign_in_facts(query: SignInQuery) -> SignInFacts;
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;
         count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
+    }
+    MailStore {
+        claim_mails(claim: MailClaim, limit: u32) -> Vec<WaitingMail>;
+        keep_mail(mail: MailId, claim: ClaimId, until: Timestamp) -> bool;
+        put_mail_off(mail: MailId, claim: ClaimId, due_at: Timestamp) -> bool;
+        remove_mail(mail: MailId, claim: ClaimId, act: Option<Act>) -> bool;
+        ready_link(link: NewLink) -> bool;
+    }
+    LinkStore {
+        linked_user(token: SecretHash, purpose: Purpose, now: Timestamp) -> Option<UserRecord>;
+        verify_email(token: SecretHash, act: Act) -> Option<UserRecord>;
+        reset_password(token: SecretHash, new: String, act: Act) -> Option<UserRecord>;
+        void_password(user: UserId, current: String, act: Act) -> ();
     }
     MfaStore {
         totp(user: UserId) -> Option<TotpRecord>;

@@ -9,6 +9,7 @@ pub(crate) mod cached;
 mod error;
 mod guarded;
 mod intercepted;
+mod mail;
 mod mfa;
 mod pooler;
 mod record;
@@ -26,6 +27,7 @@ pub use self::{
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
+    mail::{LinkStore, MailStore},
     mfa::{ChallengeStore, MfaStore},
     pooler::Pooler,
     record::*,
@@ -507,6 +509,8 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + MailStore
+    + LinkStore
     + MfaStore
     + ChallengeStore
     + SecurityStore
@@ -533,6 +537,8 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + MailStore
+        + LinkStore
         + MfaStore
         + ChallengeStore
         + SecurityStore

@@ -84,7 +84,7 @@ impl AuthenticationService {
             }
         }
         let Inner { monitor, throttle, .. } = &*self.0;
-        let watched = monitor.sign_in(&email_key(&user), code, origin.ip, false);
+        let watched = monitor.sign_in(&email_key(&user.email), code, origin.ip, false);
         monitor.failed(&watched, Some(user.id), Failures::default(), throttle);
         let act = self.failed_login(Some(&user), origin, "invalid_code");
         Err(self.wrong_code(attempt, act).await?)
@@ -102,15 +102,16 @@ impl AuthenticationService {
         let network = origin.ip.map(Network::of);
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
+        let email_key = email_key(&user.email);
+        let clear = throttle.cleared_names(&email_key, network);
         let query = SignInQuery {
-            email_key: email_key(&user),
+            email_key,
             network: network.map(|network| network.to_string()),
             device: device.clone(),
             known_since: self.now() - self.0.config.throttle.known_network_ttl,
             buckets: Vec::new(),
         };
         let SignInFacts { known_network, new_device, .. } = store.sign_in_facts(query).await?;
-        let clear = throttle.cleared_names(&email_key(&user), network);
         // What is unusual about where it goes on from, and what was unusual about where it began.
         let began = Signs::named(&challenge.signs);
         let signs = Signs {

@@ -71,7 +71,6 @@ pub(super) struct Attempt {
 }
 
 /// A mail that may be asked for. Dropping it says that the asking has been counted, or has come to nothing.
-#[allow(dead_code, reason = "for whoever asks for mails")]
 pub(super) struct Asking {
     /// Whether the mail is sent: its address may have been sent enough.
     pub(super) goes_out: bool,
@@ -223,6 +222,30 @@ impl Throttle {
             }
         });
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
+    }
+
+    /// What a sign-in is judged by that no limit stops, and what it clears once it is complete.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn facts(
+        &self,
+        store: &SharedStore,
+        email_key: &str,
+        (network, device): (Option<Network>, Option<String>),
+        now: Timestamp,
+    ) -> Result<(SignInFacts, Vec<Bucket>)> {
+        let names = Names::new(&self.key, email_key, network);
+        let query = SignInQuery {
+            email_key: email_key.to_owned(),
+            network: network.map(|network| network.to_string()),
+            device,
+            known_since: now - self.config.known_network_ttl,
+            buckets: names.all.clone(),
+        };
+        let facts = store.sign_in_facts(query).await?;
+        let clear = names.cleared(&facts);
+        Ok((facts, clear))
     }
 
     /// Lets a registration through, or refuses it: finding e-mails taken counts per network, so that addresses

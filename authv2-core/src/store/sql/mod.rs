@@ -12,6 +12,7 @@ mod error;
 mod key_usage;
 #[cfg(feature = "postgres")]
 mod lease;
+mod link;
 #[cfg(feature = "postgres")]
 mod listen;
 mod liveness;

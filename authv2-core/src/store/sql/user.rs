@@ -97,7 +97,7 @@ impl UserStore for SqlStore {
                     return tx.why_not(id).await;
                 }
                 tx.revoke_all(id, keep, act.at).await?;
-                tx.drop_challenges(id).await?;
+                tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(()))
@@ -125,6 +125,7 @@ impl UserStore for SqlStore {
                 if status != UserStatus::Active {
                     tx.revoke_all(id, None, act.at).await?;
                 }
+                tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(user))
@@ -179,7 +180,9 @@ impl Tx {
             }
             None => {
                 self.count_attempts(&user.count_if_taken, act.at).await?;
-                self.record(&Act { target: None, ..act }.ended(Outcome::Failure, "email_taken")).await?;
+                // What the act would have told concerns an account that there is not.
+                let act = Act { target: None, mails: Vec::new(), ..act };
+                self.record(&act.ended(Outcome::Failure, "email_taken")).await?;
                 Ok(Created::EmailTaken)
             }
         }

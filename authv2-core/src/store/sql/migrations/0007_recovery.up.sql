@@ -20,6 +20,7 @@ CREATE TABLE mails (
 ) {strict};
 CREATE INDEX mails_by_due ON mails (due_at);
 CREATE INDEX mails_of_user ON mails (user_id);
+CREATE INDEX mails_of_address ON mails (address);
 
 -- The SHA-256 of what a mail's link carries. A newer one of the same purpose takes the place of an older one.
 CREATE TABLE mail_tokens (
