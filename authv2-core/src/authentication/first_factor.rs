@@ -9,11 +9,12 @@ use crate::{
     audit::Origin,
     client::Network,
     error::{Code, Error, Result},
+    mail::Kind,
     mfa::assurance,
     secret::{Secret, SecretHash},
     security::{Signs, risk},
     session::{OpenedSession, SessionError, SignIn},
-    store::{Bucket, Proof, Redacted, Spends, Transport, UserRecord},
+    store::{Bucket, Proof, Redacted, SecondFactor, Spends, Transport, UserRecord},
     tenant::Tenant,
     user::PasswordCheck,
 };
@@ -74,7 +75,12 @@ impl AuthenticationService {
     /// As [`complete`](Self::complete); [`Code::InvalidToken`] for a challenge or a second factor that was used meanwhile.
     pub(super) async fn open(&self, first: FirstFactor, second: Option<Answer>, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
+        let notice = match second.as_ref().map(|answer| answer.factor) {
+            Some(SecondFactor::RecoveryCode(_)) => self.notice(Kind::RecoveryCodeUsed, user, origin)?,
+            _ => None,
+        };
         let sign_in = SignIn {
+            notices: notice.into_iter().collect(),
             user,
             transport: first.transport,
             amr: first.amr,

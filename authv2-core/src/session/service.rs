@@ -14,6 +14,7 @@ use crate::{
     config::SessionConfig,
     error::{Code, Error},
     id::{OrgId, SessionId, UserId},
+    mail::NewMail,
     mfa::assurance,
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
@@ -56,6 +57,8 @@ pub struct SignIn {
     pub proof: Option<Proof>,
     /// What the sign-in uses up.
     pub spends: Spends,
+    /// What its user is told of it.
+    pub notices: Vec<NewMail>,
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.
@@ -220,6 +223,7 @@ impl SessionService {
             spends: sign_in.spends,
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
+        let act = act.telling(sign_in.notices);
         match store.open_session(new, act).await? {
             Opened::New(OpenedRecord { user, generation }) => {
                 Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret })

@@ -144,31 +144,6 @@ impl Throttle {
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
-    /// What is known of where a sign-in goes on from whose first factor was let through before, and the counters that it
-    /// clears once it is complete.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(super) async fn look_again(
-        &self,
-        store: &SharedStore,
-        email_key: &str,
-        (network, device): (Option<Network>, Option<String>),
-        now: Timestamp,
-    ) -> Result<(SignInFacts, Vec<Bucket>)> {
-        let names = Names::new(&self.key, email_key, network);
-        let query = SignInQuery {
-            email_key: email_key.to_owned(),
-            network: network.map(|network| network.to_string()),
-            device,
-            known_since: now - self.config.known_network_ttl,
-            buckets: names.all.clone(),
-        };
-        let facts = store.sign_in_facts(query).await?;
-        let clear = names.cleared(&facts);
-        Ok((facts, clear))
-    }
-
     /// Lets a code, or a password asked again, be judged, or refuses it: these count per account alone, across tokens and
     /// networks, until a sign-in is completed.
     ///
@@ -190,7 +165,6 @@ impl Throttle {
 
     /// The counters that a completed sign-in clears, for those that were let through otherwise than by
     /// [`Throttle::admit`].
-    #[allow(dead_code, reason = "for sign-ins in two steps")]
     pub(super) fn cleared_names(&self, email_key: &str, network: Option<Network>) -> Vec<Bucket> {
         Names::new(&self.key, email_key, network).own().collect()
     }
