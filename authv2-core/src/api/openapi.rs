@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata,
+    accounts, analytics, api_keys, authzen, decisions, devices, health, introspection, key_usage, members, metadata,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
@@ -38,6 +38,8 @@ use super::{
         sessions::list,
         sessions::revoke,
         sessions::switch,
+        devices::list,
+        devices::forget,
         organizations::found,
         organizations::list,
         organizations::read,

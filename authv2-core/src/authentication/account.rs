@@ -122,7 +122,8 @@ impl AuthenticationService {
         let user = self.0.store.user(principal.signed_in()?.user().id).await?.ok_or_else(gone)?;
         // Stored e-mails parse: they did when they came.
         let email_key = Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned());
-        let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, || self.now()).await?;
+        let device = self.known_device(user.id, origin).await?;
+        let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, device, || self.now()).await?;
         match self.0.users.check_password(Some(&user), password).await? {
             PasswordCheck::Right { .. } => Ok(user),
             PasswordCheck::Wrong => {

@@ -5,10 +5,11 @@ use crate::{
     audit::Origin,
     client::Network,
     error::{Code, Error, Result},
+    id::DeviceId,
     secret::{Secret, SecretHash},
     security::{Signs, risk},
-    session::{OpenedSession, SessionError, SignIn},
-    store::{Bucket, Proof, Redacted, Spends, Transport, UserRecord},
+    session::{OpenedSession, SessionError, SignIn, device::Device},
+    store::{Bucket, NewDevice, Proof, Redacted, Spends, Transport, UserRecord},
     tenant::Tenant,
     user::PasswordCheck,
 };
@@ -48,7 +49,15 @@ impl AuthenticationService {
     /// for a link that was used meanwhile, [`Code::InvalidDpopProof`], or an outage.
     pub(super) async fn complete(&self, first: FirstFactor, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
+        let browser = (first.transport == Transport::Cookie && !signs.is_held).then(|| NewDevice {
+            presented: origin.device.and_then(|claim| claim.of(user)),
+            id: DeviceId::new(),
+            name: Device::of(origin.user_agent.as_deref().unwrap_or_default()).title(),
+            notice: None,
+        });
         let sign_in = SignIn {
+            browser,
+            notice: None,
             user,
             transport: first.transport,
             amr: first.amr,

@@ -18,6 +18,7 @@ mod cookies;
 mod credentials;
 mod csrf;
 mod deadline;
+mod devices;
 mod directory;
 mod dpop;
 #[cfg(feature = "issuers")]
@@ -51,6 +52,7 @@ pub use self::{
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
+    devices::KnownDevice,
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
@@ -58,14 +60,15 @@ pub use self::{
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
-    throttle::Throttle, tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies, dpop::Proofs, keys::KeyWatch,
+    monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
     client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    devices::no_device,
     dpop::DPOP_NONCE,
     introspection::{INTROSPECTION_TYPE, Introspection},
     key_use::Bucket,
@@ -121,6 +124,7 @@ struct Inner {
     limiter: Limiter,
     monitor: Monitor,
     csrf: CsrfTokens,
+    devices: DeviceCookies,
     proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,

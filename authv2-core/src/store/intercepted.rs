@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
+use crate::id::DeviceId;
 
 /// What happens around each call of a store.
 pub trait Interceptor: Send + Sync + std::fmt::Debug {
@@ -149,6 +150,11 @@ pass_on! {
         sign_in_facts(query: SignInQuery) -> SignInFacts;
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;
         count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
+    }
+    DeviceStore {
+        devices_of(user: UserId) -> Vec<DeviceRecord>;
+        is_device_of(user: UserId, device: DeviceId) -> bool;
+        forget_device(user: UserId, device: DeviceId, act: Act) -> bool;
     }
     SecurityStore {
         add_security_events(events: Vec<SecurityEvent>) -> ();

@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub(crate) mod cached;
+mod device;
 mod error;
 mod guarded;
 mod intercepted;
@@ -22,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
+    device::DeviceStore,
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
@@ -59,7 +61,8 @@ pub trait UserStore: Send + Sync {
         act: Act,
     ) -> Result<Updated<UserRecord>, StoreError>;
 
-    /// Replaces the password if it is still the one verified as `current`, and revokes every session but `keep`.
+    /// Replaces the password if it is still the one verified as `current`, revokes every session but `keep`, and
+    /// forgets every device but that one's.
     async fn change_password(
         &self,
         id: UserId,
@@ -69,7 +72,8 @@ pub trait UserStore: Send + Sync {
         act: Act,
     ) -> Result<Updated<()>, StoreError>;
 
-    /// Enables, disables or locks an account; anything but `Active` revokes all its sessions.
+    /// Enables, disables or locks an account; anything but `Active` revokes all its sessions and
+    /// forgets its devices.
     async fn set_status(
         &self,
         id: UserId,
@@ -505,6 +509,7 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + DeviceStore
     + SecurityStore
     + DeploymentStore
     + ChangeStore
@@ -529,6 +534,7 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + DeviceStore
         + SecurityStore
         + DeploymentStore
         + ChangeStore

@@ -27,6 +27,7 @@ use crate::{
     clock::Timestamp,
     config::ThrottleConfig,
     error::{Code, Error, RatePolicy, Result},
+    id::DeviceId,
     store::{Bucket, BucketRule, SharedStore, SignInFacts, SignInQuery},
 };
 
@@ -57,6 +58,16 @@ pub(super) struct Throttle {
     key: hmac::Key,
     config: ThrottleConfig,
     under_way: Arc<UnderWay>,
+}
+
+/// From where somebody signs in.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) network: Option<Network>,
+    /// What its `User-Agent` says it is, as devices are compared.
+    pub(super) device: Option<String>,
+    /// The device that its cookie names, whose signature was good.
+    pub(super) presented: Option<DeviceId>,
 }
 
 /// An attempt that was let through. Dropping it says that it has ended.
@@ -102,21 +113,24 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
-        (network, device): (Option<Network>, Option<String>),
+        place: Place,
         now: impl Fn() -> Timestamp,
     ) -> Result<(SignInFacts, Attempt)> {
-        let names = Names::new(&self.key, email_key, network);
+        let Place { network, device, presented } = place;
+        let names = Names::new(&self.key, email_key, network, presented);
         let admitted = timeout(PATIENCE, async {
             loop {
                 let freed = self.under_way.freed();
                 // A sign-in clears the counter of passwords asked again; it takes no place there.
-                let entered: Vec<Bucket> = names.all.iter().copied().filter(|name| *name != names.reasked).collect();
+                let entered: Vec<Bucket> =
+                    names.all.iter().copied().filter(|name| !names.reasked.contains(name)).collect();
                 let (slot, ahead) = self.under_way.enter(entered.clone());
                 let facts = store
                     .sign_in_facts(SignInQuery {
                         email_key: email_key.to_owned(),
                         network: network.map(|network| network.to_string()),
                         device: device.clone(),
+                        presented,
                         known_since: now() - self.config.known_network_ttl,
                         buckets: names.all.clone(),
                     })
@@ -146,7 +160,8 @@ impl Throttle {
     }
 
     /// Lets a code, or a password asked again, be judged, or refuses it: these count per account alone, across tokens and
-    /// networks, until a sign-in is completed.
+    /// networks, until a sign-in is completed. On a device that the user is known on they count by themselves: whoever
+    /// guesses elsewhere does not keep the owner out.
     ///
     /// # Errors
     /// As [`Throttle::admit`].
@@ -154,12 +169,13 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
+        known_device: Option<DeviceId>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Attempt> {
         let rule = BucketRule {
             window: REASKED_WINDOW,
             longest_wait: REASKED_LONGEST_WAIT,
-            ..self.rule(names::reasked(&self.key, email_key), REASKED_LIMIT)
+            ..self.rule(names::reasked(&self.key, email_key, known_device), REASKED_LIMIT)
         };
         self.admit_one(store, rule, now).await
     }
@@ -168,7 +184,7 @@ impl Throttle {
     /// [`Throttle::admit`].
     #[allow(dead_code, reason = "for sign-ins in two steps")]
     pub(super) fn cleared_names(&self, email_key: &str, network: Option<Network>) -> Vec<Bucket> {
-        Names::new(&self.key, email_key, network).own().collect()
+        Names::new(&self.key, email_key, network, None).own().collect()
     }
 
     /// Lets a mail to an address be asked for, or refuses it: askings count per network and per address, whether or not
@@ -277,6 +293,10 @@ impl Throttle {
 
     /// The rules that apply to this attempt, and that count if it fails.
     fn rules(&self, names: &Names, facts: &SignInFacts, ahead: i64, now: Timestamp) -> Vec<BucketRule> {
+        // A browser that the user is known on answers for itself alone, wherever it is: nobody's attack locks it out.
+        if let Some(name) = names.device.filter(|_| facts.known_device.is_some()) {
+            return vec![self.rule(name, self.config.pair_limit)];
+        }
         // A pair that signed in lately answers for itself alone: nobody's attack locks out an office.
         if facts.known_network {
             return vec![self.rule(names.known_pair, self.config.pair_limit)];
@@ -306,7 +326,11 @@ impl Throttle {
     }
 
     fn failures(&self, names: &Names, facts: &SignInFacts, now: Timestamp) -> Failures {
-        let pair = if facts.known_network { Some(names.known_pair) } else { names.pairs.first().copied() };
+        let pair = match names.device.filter(|_| facts.known_device.is_some()) {
+            Some(device) => Some(device),
+            None if facts.known_network => Some(names.known_pair),
+            None => names.pairs.first().copied(),
+        };
         Failures {
             of_pair: pair.map_or(0, |pair| self.failures_on(pair, facts, now)),
             of_account: self.failures_on(names.account, facts, now),

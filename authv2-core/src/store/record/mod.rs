@@ -2,6 +2,7 @@
 
 mod api_key;
 mod deployment;
+mod device;
 mod member;
 mod metering;
 mod organization;
@@ -14,8 +15,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, member::*, metering::*, organization::*, proof::*, role::*, security::*, session::*,
-    throttle::*, usage::*, user::*,
+    api_key::*, deployment::*, device::*, member::*, metering::*, organization::*, proof::*, role::*, security::*,
+    session::*, throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

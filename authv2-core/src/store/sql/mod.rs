@@ -6,6 +6,7 @@
 mod api_key;
 mod changes;
 mod deployment;
+mod device;
 mod dialect;
 mod error;
 mod key_usage;

@@ -1,8 +1,8 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
 use super::{
-    SqlOptions, SqlStore, api_key, key_usage, member, organization, quota, role, security, session, session_statistics,
-    spend, usage,
+    SqlOptions, SqlStore, api_key, device, key_usage, member, organization, quota, role, security, session,
+    session_statistics, spend, usage,
 };
 use crate::changes::Feed;
 
@@ -39,6 +39,7 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         key_usage::STATEMENTS,
         security::STATEMENTS,
         session::STATEMENTS,
+        device::STATEMENTS,
         session_statistics::STATEMENTS,
         spend::STATEMENTS,
     ];

@@ -97,6 +97,7 @@ impl UserStore for SqlStore {
                     return tx.why_not(id).await;
                 }
                 tx.revoke_all(id, keep, act.at).await?;
+                tx.forget_devices(id, keep).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(()))
@@ -123,6 +124,7 @@ impl UserStore for SqlStore {
                 let Some(user) = updated else { return tx.why_not(id).await };
                 if status != UserStatus::Active {
                     tx.revoke_all(id, None, act.at).await?;
+                    tx.forget_devices(id, None).await?;
                 }
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;

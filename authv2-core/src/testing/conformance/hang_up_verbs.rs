@@ -151,7 +151,14 @@ async fn open_session(world: World, round: usize) -> Trial {
     trial(&world, Some(told), vec![revoked(evicted, user)], verb, move |store| async move {
         let email_key = email_of(&format!("open {round}"));
         let network = Some("network".to_owned());
-        let query = SignInQuery { email_key, network, device: None, known_since: at(0), buckets: vec![cleared] };
+        let query = SignInQuery {
+            email_key,
+            network,
+            device: None,
+            presented: None,
+            known_since: at(0),
+            buckets: vec![cleared],
+        };
         let facts = store.sign_in_facts(query).await.unwrap();
         let (evicted, now) = store.session(evicted).await.unwrap().unwrap();
         vec![
