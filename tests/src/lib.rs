@@ -11,6 +11,7 @@ pub mod error;
 pub mod fuzz;
 pub mod history;
 pub mod issuer;
+pub mod mail;
 pub mod nodes;
 pub mod pgbouncer;
 pub mod port;

@@ -16,9 +16,9 @@ use serde_json::Value;
 const GIVEN: [&str; 8] =
     ["access_token", "refresh_token", "csrf_token", "secret", "ticket", "mfa_token", "otpauth_uri", "recovery_codes"];
 /// Under these names requests bring it.
-const BROUGHT: [&str; 4] = ["password", "current_password", "new_password", "client_secret"];
-/// What starts like this and goes on as long is one of ours: refresh tokens, cookies, API keys.
-const SHAPES: [(&str, usize); 3] = [("avr_", 43), ("avs_", 65), ("avk_", 70)];
+const BROUGHT: [&str; 5] = ["password", "current_password", "new_password", "client_secret", "token"];
+/// What starts like this and goes on as long is one of ours: refresh tokens, cookies, API keys, links in mails.
+const SHAPES: [(&str, usize); 4] = [("avr_", 43), ("avs_", 65), ("avk_", 70), ("avm_", 43)];
 /// Anything shorter may stand somewhere by chance.
 const SHORTEST: usize = 12;
 /// So many of each kind are remembered: a load test makes more, which shape alone tells.
@@ -47,6 +47,11 @@ pub(crate) fn note_given(headers: &HeaderMap, body: &Value) {
         remember(|secrets| &mut secrets.given, pair.split_once('=').map_or("", |(_, value)| value));
     }
     texts_under(&GIVEN, body, &mut |secret| remember(|secrets| &mut secrets.given, secret));
+}
+
+/// Remembers the token of a mail's link.
+pub(crate) fn note_link(token: &str) {
+    remember(|secrets| &mut secrets.given, token);
 }
 
 /// Remembers what a request brings. An e-mail tried as a password is no secret.

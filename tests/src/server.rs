@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     error::{HarnessError, tail},
+    mail::{self, Mail},
     secrecy,
     watchdog::Guarded,
 };
@@ -24,6 +25,7 @@ pub const BINARY_VARIABLE: &str = "AUTHV2_TEST_QUICKSTART";
 /// Says where libfaketime is, where it is not among the system's libraries.
 pub const FAKETIME_VARIABLE: &str = "AUTHV2_TEST_FAKETIME";
 const PATIENCE: Duration = Duration::from_secs(30);
+const MAIL_PATIENCE: Duration = Duration::from_secs(10);
 const GREETING: &str = "listening on ";
 
 /// What a [`Server`] is started with.
@@ -186,12 +188,53 @@ impl Server {
         command
             .current_dir(self.directory.path())
             .env("AUTHV2_LISTEN", "127.0.0.1:0")
+            .envs(self.sink())
             .envs(self.settings.environment.iter().map(|(name, value)| (name, value)))
             .stdout(open("stdout")?)
             .stderr(open("stderr")?);
         let process = Guarded::start(&mut command, Signal::TERM, None)
             .map_err(HarnessError::io(format!("starting {}", binary.display())))?;
         self.await_greeting(process, said_before)
+    }
+
+    /// Where its mails are written, unless its settings say where they go.
+    fn sink(&self) -> Option<(&'static str, PathBuf)> {
+        let mails_elsewhere = self.settings.environment.iter().any(|(name, _)| name.starts_with("AUTHV2_MAIL__SMTP"));
+        (!mails_elsewhere).then(|| ("AUTHV2_MAIL__SINK", mail::inbox(self.directory.path())))
+    }
+
+    /// The mails that it has written to an address, oldest first.
+    #[must_use]
+    pub fn mails_to(&self, address: &str) -> Vec<Mail> {
+        mail::read(&mail::inbox(self.directory.path()), address)
+    }
+
+    /// The newest mail of a kind to an address, as `reset_password`; waited for where it is not there yet.
+    ///
+    /// # Errors
+    /// When none comes within ten seconds.
+    pub async fn wait_for_mail(&self, address: &str, kind: &str) -> Result<Mail, HarnessError> {
+        self.wait_for_mails(address, kind, 1).await.map(|mut mails| mails.swap_remove(mails.len() - 1))
+    }
+
+    /// The mails of a kind to an address, oldest first, once there are so many.
+    ///
+    /// # Errors
+    /// When they do not come within ten seconds.
+    pub async fn wait_for_mails(&self, address: &str, kind: &str, count: usize) -> Result<Vec<Mail>, HarnessError> {
+        let deadline = Instant::now() + MAIL_PATIENCE;
+        loop {
+            let mut mails = self.mails_to(address);
+            mails.retain(|mail| mail.kind == kind);
+            if mails.len() >= count {
+                return Ok(mails);
+            }
+            if Instant::now() > deadline {
+                let output = format!("{} mails {kind} to {address} instead of {count}", mails.len());
+                return Err(HarnessError::Late { program: "quickstart".to_owned(), after: MAIL_PATIENCE, output });
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn await_greeting(&mut self, mut process: Guarded, said_before: u64) -> Result<(), HarnessError> {

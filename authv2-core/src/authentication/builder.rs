@@ -14,6 +14,7 @@ use super::{
     following::{self, Burial},
     foundation,
     keys::KeyWatch,
+    mail::Mails,
     monitor::Monitor,
     revocation::read_revoked,
     throttle::Throttle,
@@ -26,6 +27,7 @@ use crate::{
     error::FieldError,
     jwt::{JwtService, KeyChangeError, KeyError, KeyRing, KeyRingError, RevokedTokens, Signer},
     limit::Limiter,
+    mail::{Mailer, TemplateError},
     master_key::MasterKeyError,
     metering::Metering,
     organization::OrganizationService,
@@ -109,6 +111,15 @@ pub enum StartError {
     #[cfg(feature = "issuers")]
     #[error("security.webhook_url: {0}")]
     Webhook(#[from] crate::security::WebhookError),
+    /// The directory that mails are to be written to cannot be made.
+    #[error("mail.sink: {0}")]
+    MailSink(#[source] std::io::Error),
+    /// A template of mails cannot be used.
+    #[error("mail.templates: {0}")]
+    MailTemplate(#[from] TemplateError),
+    /// An address must be verified, and there is nobody to send it a mail.
+    #[error("registration.require_verified_email: set `mail.smtp.host`, or `mail.sink` for development")]
+    NoMailer,
     /// The first administrator could not be made.
     #[error("{}", refused_admin(.0))]
     Admin(#[source] UserError),
@@ -138,6 +149,7 @@ pub struct Builder {
     signers: Vec<Arc<dyn Signer>>,
     sinks: Vec<Arc<dyn SecurityEventSink>>,
     breached: Option<Arc<dyn BreachedPasswords>>,
+    mailer: Option<Arc<dyn Mailer>>,
 }
 
 impl Builder {
@@ -150,6 +162,7 @@ impl Builder {
             signers: Vec::new(),
             sinks: Vec::new(),
             breached: None,
+            mailer: None,
         }
     }
 
@@ -201,6 +214,14 @@ impl Builder {
         self
     }
 
+    /// Sends mails through `mailer`. Default: the SMTP server or the directory of the settings, if there is one; else
+    /// none are sent.
+    #[must_use]
+    pub fn mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
+        self.mailer = Some(mailer);
+        self
+    }
+
     /// Starts the service: opens the store, brings its schema up to date, reads or makes the keys, and makes the
     /// first administrator where one is configured.
     ///
@@ -209,7 +230,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub async fn build(self) -> Result<AuthenticationService, StartError> {
-        let Self { config, clock, store, directory, signers, sinks, breached } = self;
+        let Self { config, clock, store, directory, signers, sinks, breached, mailer } = self;
         config.validate()?;
         if config.profile == Profile::Development {
             tracing::warn!("the development profile is not for real users: set `profile` to `production` for those");
@@ -227,6 +248,7 @@ impl Builder {
         // Before anything is read that is kept in memory.
         let follower = Follower::begin(Arc::clone(&store), feed.clone(), clock.now()).await?;
         let master = Arc::new(foundation::master_key(&config, &store).await?);
+        let mails = Mails::new(&config, mailer, &master)?;
         let shared = SharedCache::connect(&config.redis, &master).await?;
         feed.listen(Arc::new(Burial { shared: shared.clone(), clock: Arc::clone(&clock) }));
         let issuer = foundation::issuer(&config, &store).await?;
@@ -307,6 +329,7 @@ impl Builder {
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             limiter,
             monitor,
+            mails,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             devices: DeviceCookies::new(&master.derive("device cookies")),
             proofs,

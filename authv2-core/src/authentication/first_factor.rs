@@ -6,6 +6,7 @@ use crate::{
     client::Network,
     error::{Code, Error, Result},
     id::DeviceId,
+    mail::Kind,
     secret::{Secret, SecretHash},
     security::{Signs, risk},
     session::{OpenedSession, SessionError, SignIn, device::Device},
@@ -49,15 +50,22 @@ impl AuthenticationService {
     /// for a link that was used meanwhile, [`Code::InvalidDpopProof`], or an outage.
     pub(super) async fn complete(&self, first: FirstFactor, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
-        let browser = (first.transport == Transport::Cookie && !signs.is_held).then(|| NewDevice {
-            presented: origin.device.and_then(|claim| claim.of(user)),
+        let is_cookie = first.transport == Transport::Cookie;
+        let presented = origin.device.and_then(|claim| claim.of(user));
+        // Bearer clients keep no cookie: they are told apart by what they say they are.
+        let is_news = last_login_at.is_some() && (is_cookie || signs.new_device);
+        let mut notice = if is_news { self.notice(Kind::NewDevice, user, origin)? } else { None };
+        let browser = (is_cookie && !signs.is_held).then(|| NewDevice {
+            presented,
             id: DeviceId::new(),
             name: Device::of(origin.user_agent.as_deref().unwrap_or_default()).title(),
-            notice: None,
+            notice: notice.take(),
         });
+        // A sign-in that is held makes no browser known, and says no more of a known one.
+        let notice = notice.filter(|_| !is_cookie || presented.is_none());
         let sign_in = SignIn {
             browser,
-            notice: None,
+            notice,
             user,
             transport: first.transport,
             amr: first.amr,

@@ -30,6 +30,7 @@ mod introspection;
 mod key_use;
 mod keys;
 mod login;
+mod mail;
 mod measures;
 mod members;
 mod monitor;
@@ -61,7 +62,7 @@ pub use self::{
 };
 use self::{
     api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies, dpop::Proofs, keys::KeyWatch,
-    monitor::Monitor, throttle::Throttle, tokens::Tokens,
+    mail::Mails, monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -123,6 +124,7 @@ struct Inner {
     throttle: Throttle,
     limiter: Limiter,
     monitor: Monitor,
+    mails: Option<Mails>,
     csrf: CsrfTokens,
     devices: DeviceCookies,
     proofs: Proofs,

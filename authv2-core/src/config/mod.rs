@@ -24,6 +24,7 @@ mod entry;
 mod identity;
 mod issuers;
 mod limits;
+mod mail;
 mod origin;
 mod password;
 mod permissions;
@@ -64,6 +65,7 @@ pub use self::{
     identity::BootstrapAdmin,
     issuers::{IssuerConfig, NO_TYPE},
     limits::LimitConfig,
+    mail::{MailConfig, SmtpConfig, SmtpTls},
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -147,6 +149,8 @@ pub struct Config {
     pub security: SecurityConfig,
     /// Who may make an account.
     pub registration: RegistrationConfig,
+    /// Mails.
+    pub mail: MailConfig,
     /// Following what other nodes change.
     pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
@@ -185,6 +189,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
+            mail: MailConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
             usage: UsageConfig::default(),
@@ -261,7 +266,7 @@ impl Config {
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
         self.security.check(self.profile, &mut problems);
-        self.registration.check(&mut problems);
+        self.mail.check(&mut problems);
         self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
@@ -304,6 +309,7 @@ impl Config {
         self.limits.walk(visitor);
         self.security.walk(visitor);
         self.registration.walk(visitor);
+        self.mail.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);
         self.usage.walk(visitor);

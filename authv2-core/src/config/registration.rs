@@ -1,14 +1,15 @@
 //! Settings of registration.
 
-use super::{Problem, problem::Problems, visitor::Visitor};
+use super::visitor::Visitor;
 
 /// Who may make an account.
 #[derive(Debug, Clone)]
 pub struct RegistrationConfig {
     /// Whether anybody may register; true by default. Otherwise only administrators make accounts.
     pub open: bool,
-    /// Whether an address must be verified before its first sign-in; false by default. Refused for now: the mails
-    /// that verify are not part of this version, so it would lock everybody out.
+    /// Whether an address must be verified before its first sign-in; false by default. Registering then answers the
+    /// same whether the address is known or not, and takes a mailer. Without it an address proves nothing about who
+    /// registered it.
     pub require_verified_email: bool,
 }
 
@@ -23,19 +24,8 @@ impl RegistrationConfig {
         visitor.setting("registration.open", "Anybody may register.", &mut self.open);
         visitor.setting(
             "registration.require_verified_email",
-            "An address must be verified before its first sign-in; not possible in this version.",
+            "An address must be verified before its first sign-in.",
             &mut self.require_verified_email,
         );
-    }
-
-    pub(super) fn check(&self, problems: &mut Problems) {
-        if self.require_verified_email {
-            problems.report(
-                "registration.require_verified_email",
-                Problem::Refused(
-                    "this version sends no verification mails, so nobody could ever sign in; leave it false",
-                ),
-            );
-        }
     }
 }

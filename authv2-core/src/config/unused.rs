@@ -1,7 +1,5 @@
 //! Settings of the contract whose features are not part of this version: read for their form, then set aside.
 
-use std::path::PathBuf;
-
 use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +12,6 @@ use super::{
 /// Walks over them, and notes in `unused` which are set.
 pub(super) fn walk(unused: &mut Vec<&'static str>, visitor: &mut impl Visitor) {
     let mut noted = Noted { unused, visitor };
-    noted.setting::<PathBuf>("mail.sink", "The directory that mails are written to. Without effect in this version.");
     noted.setting::<LoginUrl>("forward.login_url", "Where gateways send visitors. Without effect in this version.");
     noted.setting::<Vec<Rule>>("forward.rules", "What gateways require by path. Without effect in this version.");
     noted.setting::<Unmatched>("forward.unmatched", "What they require elsewhere. Without effect in this version.");

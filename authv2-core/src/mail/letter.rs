@@ -70,6 +70,12 @@ impl Kind {
         }
     }
 
+    /// The kind that is stored so.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// How long after it was asked for a mail of this kind is still worth sending; the life of the link in it too,
     /// which counts from the same moment.
     #[must_use]

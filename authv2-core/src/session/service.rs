@@ -236,7 +236,8 @@ impl SessionService {
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         let act = act.telling(sign_in.notice);
         match store.open_session(new, act).await? {
-            Opened::New(OpenedRecord { user, generation, device }) => {
+            Opened::New(opened) => {
+                let OpenedRecord { user, generation, device } = *opened;
                 Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret, device })
             }
             Opened::TooMany => Err(SessionError::TooMany),

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 96] = [
+const GOOD: [(&str, &str, &str); 105] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -70,7 +70,16 @@ const GOOD: [(&str, &str, &str); 96] = [
     ("limits.leases", "true", "true"),
     ("limits.memory_bytes", "1048576", "1048576"),
     ("registration.open", "false", "false"),
-    ("registration.require_verified_email", "false", "false"),
+    ("registration.require_verified_email", "true", "true"),
+    ("mail.sink", "mails", "'mails'"),
+    ("mail.from", "Ada <ada@example.org>", "'Ada <ada@example.org>'"),
+    ("mail.link", "https://a.example/{purpose}?token={token}", "'https://a.example/{purpose}?token={token}'"),
+    ("mail.language", "de-ch", "'de-ch'"),
+    ("mail.templates", "templates", "'templates'"),
+    ("mail.smtp.port", "2525", "2525"),
+    ("mail.smtp.tls", "danger_plain", "'danger_plain'"),
+    ("mail.smtp.username", "mailer", "'mailer'"),
+    ("mail.smtp.password", "let me out", "'let me out'"),
     ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),
@@ -104,8 +113,7 @@ const GOOD: [(&str, &str, &str); 96] = [
 ];
 
 /// Good values of the settings without effect.
-const UNUSED: [(&str, &str, &str); 4] = [
-    ("mail.sink", "mails", "'mails'"),
+const UNUSED: [(&str, &str, &str); 3] = [
     ("forward.login_url", "/login", "'/login'"),
     ("forward.rules", r#"[{"path": "/*", "permission": "a:b"}]"#, "[{ path = '/*', permission = 'a:b' }]"),
     ("forward.unmatched", "deny", "'deny'"),
@@ -168,7 +176,8 @@ fn check_good(config: &Config) {
     assert_eq!((limits.network_per_minute, limits.user_per_minute), (600, 500));
     assert_eq!((limits.organization_per_minute, limits.key_per_minute), (400, 300));
     assert_eq!((limits.local_share, limits.leases, limits.memory_bytes), (50, true, 1024 * 1024));
-    assert!(!config.registration.open && !config.registration.require_verified_email);
+    assert!(!config.registration.open && config.registration.require_verified_email);
+    check_good_mail(&config.mail);
     check_good_security(&config.security);
     let permissions = &config.permissions;
     assert_eq!((permissions.cache_bytes, permissions.stale_after_days), (1024 * 1024, 30));
@@ -179,6 +188,15 @@ fn check_good(config: &Config) {
     assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(config.proxy.header, "x-real-ip");
     assert_eq!(config.unused, UNUSED.map(|(name, ..)| name));
+}
+
+fn check_good_mail(mail: &MailConfig) {
+    assert_eq!((&mail.sink, &mail.templates), (&Some("mails".into()), &Some("templates".into())));
+    assert_eq!(mail.from.as_deref(), Some("Ada <ada@example.org>"));
+    assert_eq!((mail.link.as_str(), mail.language.as_str()), ("https://a.example/{purpose}?token={token}", "de-ch"));
+    assert_eq!((mail.smtp.port, mail.smtp.tls, &mail.smtp.host), (Some(2525), SmtpTls::DangerPlain, &None));
+    assert_eq!(mail.smtp.username.as_deref(), Some("mailer"));
+    assert_eq!(mail.smtp.password.as_ref().unwrap().expose(), "let me out");
 }
 
 fn check_good_security(security: &SecurityConfig) {
@@ -256,7 +274,7 @@ fn says_that_redis_is_not_compiled_in() {
 #[test]
 fn schema_and_reader_know_the_same_settings() {
     let mut known: Vec<_> = GOOD.iter().chain(&UNUSED).map(|(name, ..)| *name).collect();
-    known.extend(["password.min_strength", "redis.url", "security.webhook_url", "issuers"]);
+    known.extend(["password.min_strength", "redis.url", "security.webhook_url", "mail.smtp.host", "issuers"]);
     known.sort_unstable();
     let settings = settings();
     assert_eq!(settings.keys().collect::<Vec<_>>(), known);

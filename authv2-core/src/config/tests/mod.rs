@@ -130,6 +130,13 @@ fn defaults_are_as_documented() {
     assert!(config.registration.open && !config.registration.require_verified_email && !config.cookies.insecure);
     assert!(config.proxy.trusted.is_empty());
     assert_eq!(config.proxy.header, "x-forwarded-for");
+
+    let MailConfig { sink, from, link, language, templates, smtp } = config.mail;
+    assert!(sink.is_none() && from.is_none() && templates.is_none());
+    assert_eq!((link.as_str(), language.as_str()), ("{issuer}/#{purpose}={token}", "en"));
+    let SmtpConfig { host, port, tls, username, password } = smtp;
+    assert!(host.is_none() && port.is_none() && username.is_none() && password.is_none());
+    assert_eq!(tls, SmtpTls::Starttls);
 }
 
 #[test]
@@ -228,6 +235,7 @@ fn never_prints_a_secret() {
         "password.pepper",
         "security.webhook_url",
         "security.webhook_secret",
+        "mail.smtp.password",
     ];
     let secret = || Some(WORD.into());
     let redis =
@@ -239,6 +247,10 @@ fn never_prints_a_secret() {
         redis,
         security: SecurityConfig { webhook_url: secret(), webhook_secret: secret(), ..SecurityConfig::default() },
         password: PasswordConfig { pepper: Some(WORD.into()), ..PasswordConfig::default() },
+        mail: MailConfig {
+            smtp: SmtpConfig { password: secret(), ..MailConfig::default().smtp },
+            ..Default::default()
+        },
         ..Config::default()
     };
     let errors = good.validate().unwrap_err();

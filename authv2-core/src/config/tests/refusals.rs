@@ -86,7 +86,12 @@ fn names_what_is_wrong_with_each_setting() {
         ("throttle.window", "0", "from 1 to"),
         ("throttle.known_network_ttl", "x", "of seconds"),
         ("registration.open", "", "`true` or `false`"),
-        ("registration.require_verified_email", "true", "no verification mails"),
+        ("mail.from", "Ada", "an e-mail address"),
+        ("mail.link", "https://a.example/verify", "`{token}`"),
+        ("mail.link", "/#{token}", "a URL"),
+        ("mail.language", "DE", "in lower case"),
+        ("mail.smtp.port", "65536", "from 1 to 65535"),
+        ("mail.smtp.tls", "ssl", "expected one of"),
         ("proxy.header", "x forwarded", "the name of a header"),
         ("redis.url", "localhost", if cfg!(feature = "redis") { "redis://" } else { "`redis`" }),
         ("redis.mode", "ring", "expected one of"),
@@ -239,5 +244,39 @@ fn a_redis_must_be_one_that_can_be_entered() {
         let problems = lines(from_file(&format!("profile = 'development'\n[redis]\n{settings}")));
         assert_eq!(problems.len(), 1, "{settings}: {problems:?}");
         assert!(problems[0].starts_with(message), "{problems:?}");
+    }
+}
+
+#[test]
+fn mails_go_to_one_place_and_travel_under_tls() {
+    let host = ("AUTHV2_MAIL__SMTP__HOST", "mail.example.org");
+    let from = ("AUTHV2_MAIL__FROM", "ada@example.org");
+    let problems_of = |env: &[(&str, &str)]| lines(from_env(Config::development(), env));
+    for (env, problem) in [
+        (&[host][..], "mail.from: must be set"),
+        (&[host, from, ("AUTHV2_MAIL__SINK", "mails")], "mail.sink: mail.smtp.host is set as well"),
+        (&[host, from, ("AUTHV2_MAIL__SMTP__TLS", "none")], "mail.smtp.tls: mails to another machine"),
+        (&[("AUTHV2_MAIL__SMTP__USERNAME", "mailer")], "mail.smtp.password: must be set"),
+        (&[("AUTHV2_MAIL__SMTP__PASSWORD", "let me out")], "mail.smtp.username: must be set"),
+    ] {
+        let problems: Vec<_> =
+            problems_of(env).into_iter().filter(|problem| !problem.contains("feature `smtp`")).collect();
+        assert!(problems.len() == 1 && problems[0].starts_with(problem), "{problem} is not all of {problems:?}");
+    }
+    let unsent: &[&str] = if cfg!(feature = "smtp") {
+        &[]
+    } else {
+        &["mail.smtp.host: needs the crate feature `smtp`, which is not compiled in"]
+    };
+    for (host, tls) in [
+        ("mail.example.org", "starttls"),
+        ("mail.example.org", "danger_plain"),
+        ("localhost", "none"),
+        ("127.0.0.1", "none"),
+        ("::1", "none"),
+    ] {
+        let env = [("AUTHV2_MAIL__SMTP__HOST", host), from, ("AUTHV2_MAIL__SMTP__TLS", tls)];
+        let problems = from_env(Config::development(), &env).map_or_else(|error| lines(Err(error)), |_| Vec::new());
+        assert_eq!(problems, unsent, "{host} {tls}");
     }
 }

@@ -271,7 +271,7 @@ pub enum SecondFactor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// It is open.
-    New(OpenedRecord),
+    New(Box<OpenedRecord>),
     /// The user has as many sessions as allowed, and the policy is to refuse.
     TooMany,
     /// The account was removed, disabled, or its password replaced since it was verified.

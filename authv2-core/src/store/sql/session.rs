@@ -276,7 +276,8 @@ impl Tx {
             self.post(notice).await?;
         }
         self.record(act).await?;
-        Ok(Opened::New(OpenedRecord { user, generation, device: device.map(|(id, _)| id) }))
+        let device = device.map(|(id, _)| id);
+        Ok(Opened::New(Box::new(OpenedRecord { user, generation, device })))
     }
 
     /// Keeps the limit of live sessions, the new one counted in. `false` if the policy is to refuse.

@@ -36,6 +36,7 @@ mod changes;
 mod context;
 mod departure;
 mod deployment;
+mod device;
 mod generation;
 mod hang_up;
 mod hang_up_tenancy;
@@ -166,6 +167,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         throttle::CASES,
         security::CASES,
         deployment::CASES,
+        device::CASES,
         signing_keys::CASES,
         changes::CASES,
         audit::CASES,
