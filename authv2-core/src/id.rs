@@ -88,6 +88,8 @@ ids! {
     KeyId;
     /// One mail.
     MailId;
+    /// A hold on a mail, of whoever is about to send it.
+    ClaimId;
     /// One browser that a user signs in with, known again by its cookie.
     DeviceId;
     /// One security event.

@@ -9,7 +9,7 @@ use crate::{
     permission::{Model, OWNER, has_owner},
     principal::Principal,
     store::{AtRevision, OrganizationRecord, Updated, UserRecord},
-    user::{NewAccount, PasswordCheck, Registered, User, email::Email},
+    user::{NewAccount, PasswordCheck, Registered, User},
 };
 
 impl AuthenticationService {
@@ -112,7 +112,7 @@ impl AuthenticationService {
 
     /// Asks the caller's password again. Wrong ones count per account, across sessions and networks, and a right one
     /// does not clear the count: only a completed sign-in does. The user, as it was judged.
-    async fn reask(
+    pub(super) async fn reask(
         &self,
         principal: &Principal,
         password: &str,
@@ -120,10 +120,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<UserRecord> {
         let user = self.0.store.user(principal.signed_in()?.user().id).await?.ok_or_else(gone)?;
-        // Stored e-mails parse: they did when they came.
-        let email_key = Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned());
-        let device = self.known_device(user.id, origin).await?;
-        let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, device, || self.now()).await?;
+        let attempt = self.admit_code(&user, origin).await?;
         match self.0.users.check_password(Some(&user), password).await? {
             PasswordCheck::Right { .. } => Ok(user),
             PasswordCheck::Wrong => {

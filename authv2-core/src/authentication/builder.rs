@@ -15,7 +15,9 @@ use super::{
     foundation,
     keys::KeyWatch,
     mail::Mails,
+    mfa::Mfa,
     monitor::Monitor,
+    outbox,
     revocation::read_revoked,
     throttle::Throttle,
     tokens::Tokens,
@@ -296,6 +298,7 @@ impl Builder {
         let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let metering = Metering::new(Arc::clone(&store), &feed);
+        let mfa = Mfa::new(&config.mfa, &issuer, &master);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -332,6 +335,7 @@ impl Builder {
             mails,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
             devices: DeviceCookies::new(&master.derive("device cookies")),
+            mfa,
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,
@@ -341,6 +345,7 @@ impl Builder {
         });
         background::start(&inner);
         following::start(&inner, follower);
+        outbox::start(&inner);
         Ok(AuthenticationService(inner))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::AuthenticationService;
+use super::{AuthenticationService, StartError, outbox::Worker};
 use crate::{
     audit::Origin,
     clock::Timestamp,
@@ -14,13 +14,12 @@ use crate::{
     session::device::Device,
 };
 
-use super::StartError;
-
 /// What writes and sends mails.
 pub(super) struct Mails {
     pub(super) mailer: Arc<dyn Mailer>,
     pub(super) templates: Templates,
     pub(super) key: LinkKey,
+    pub(super) worker: Worker,
 }
 
 impl Mails {
@@ -42,7 +41,7 @@ impl Mails {
             return Ok(None);
         };
         let templates = Templates::load(config.mail.templates.as_deref(), &config.mail.language)?;
-        Ok(Some(Self { mailer, templates, key: LinkKey::new(&master.derive("links of mails")) }))
+        Ok(Some(Self { mailer, templates, key: LinkKey::new(&master.derive("links of mails")), worker: Worker::new() }))
     }
 }
 

@@ -33,8 +33,10 @@ mod login;
 mod mail;
 mod measures;
 mod members;
+mod mfa;
 mod monitor;
 mod organizations;
+mod outbox;
 mod requirement;
 mod revocation;
 mod roles;
@@ -58,11 +60,12 @@ pub use self::{
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
+    mfa::Reproof,
     requirement::Requirement,
 };
 use self::{
     api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies, dpop::Proofs, keys::KeyWatch,
-    mail::Mails, monitor::Monitor, throttle::Throttle, tokens::Tokens,
+    mail::Mails, mfa::Mfa, monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -127,6 +130,7 @@ struct Inner {
     mails: Option<Mails>,
     csrf: CsrfTokens,
     devices: DeviceCookies,
+    mfa: Mfa,
     proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,
@@ -224,6 +228,9 @@ impl AuthenticationService {
 
     /// Writes what was deferred and closes the store. Requests after this fail as unavailable.
     pub async fn shut_down(&self) {
+        if let Some(mails) = &self.0.mails {
+            mails.worker.stop().await;
+        }
         if let Err(error) = self.0.sessions.write_behind().await {
             tracing::warn!(%error, "the last uses of sessions were not written");
         }

@@ -131,6 +131,8 @@ struct Inner {
     marks: Marks,
     /// This node has committed something that others have yet to hear of.
     published: Notify,
+    /// This node has committed a mail that waits to be sent.
+    posted: Notify,
 }
 
 /// How far the following of the table has come.
@@ -164,6 +166,7 @@ impl Feed {
             recent: Recent::default(),
             marks: Marks::new(),
             published: Notify::new(),
+            posted: Notify::new(),
         }))
     }
 
@@ -249,6 +252,16 @@ impl Feed {
     /// older than the change.
     pub(crate) fn changed_lately(&self, subject: Subject) -> bool {
         self.0.recent.holds(subject, Instant::now())
+    }
+
+    /// Wakes whoever sends mails. Stores call it after the commit of one.
+    pub fn tell_of_mail(&self) {
+        self.0.posted.notify_one();
+    }
+
+    /// Waits until this node has committed a mail.
+    pub(crate) async fn mail_posted(&self) {
+        self.0.posted.notified().await;
     }
 
     /// Waits until this node has committed something that others have yet to hear of.

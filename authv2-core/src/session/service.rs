@@ -15,6 +15,7 @@ use crate::{
     error::{Code, Error},
     id::{DeviceId, OrgId, SessionId, UserId},
     mail::NewMail,
+    mfa::assurance,
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
         Bucket, NewDevice, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
@@ -60,13 +61,6 @@ pub struct SignIn {
     pub proof: Option<Proof>,
     /// What the sign-in uses up.
     pub spends: Spends,
-}
-
-/// The authentication context class that methods amount to: the assurance levels of NIST SP 800-63B. Two factors make
-/// `aal2`.
-#[must_use]
-pub fn assurance<M: AsRef<str>>(amr: &[M]) -> &'static str {
-    if amr.iter().any(|method| method.as_ref() == "mfa") { "aal2" } else { "aal1" }
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::*;
-use crate::id::DeviceId;
+use crate::{
+    id::{ClaimId, DeviceId, MailId},
+    mail::Purpose,
+};
 
 /// What happens around each call of a store.
 pub trait Interceptor: Send + Sync + std::fmt::Debug {
@@ -155,6 +158,32 @@ pass_on! {
         devices_of(user: UserId) -> Vec<DeviceRecord>;
         is_device_of(user: UserId, device: DeviceId) -> bool;
         forget_device(user: UserId, device: DeviceId, act: Act) -> bool;
+    }
+    MailStore {
+        claim_mails(claim: MailClaim, limit: u32) -> Vec<WaitingMail>;
+        keep_mail(mail: MailId, claim: ClaimId, until: Timestamp) -> bool;
+        put_mail_off(mail: MailId, claim: ClaimId, due_at: Timestamp) -> bool;
+        remove_mail(mail: MailId, claim: ClaimId, act: Option<Act>) -> bool;
+        ready_link(link: NewLink) -> bool;
+    }
+    LinkStore {
+        linked_user(token: SecretHash, purpose: Purpose, now: Timestamp) -> Option<UserRecord>;
+        verify_email(token: SecretHash, act: Act) -> Option<UserRecord>;
+        reset_password(token: SecretHash, new: String, act: Act) -> Option<UserRecord>;
+        void_password(user: UserId, current: String, act: Act) -> ();
+    }
+    MfaStore {
+        totp(user: UserId) -> Option<TotpRecord>;
+        enrol_totp(user: UserId, sealed: Vec<u8>, act: Act) -> bool;
+        confirm_totp(confirmation: TotpConfirmation, act: Act) -> bool;
+        remove_mfa(user: UserId, factor: SecondFactor, act: Act) -> bool;
+        replace_recovery_codes(user: UserId, factor: SecondFactor, codes: Vec<SecretHash>, act: Act) -> bool;
+        step_up(proven: SteppingUp, act: Act) -> SteppedUp;
+    }
+    ChallengeStore {
+        open_challenge(new: NewChallenge, act: Act) -> Challenged;
+        challenge(token: SecretHash, now: Timestamp) -> Option<ChallengeRecord>;
+        count_try(token: SecretHash, most: i64, now: Timestamp) -> bool;
     }
     SecurityStore {
         add_security_events(events: Vec<SecurityEvent>) -> ();

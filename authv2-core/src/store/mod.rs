@@ -10,6 +10,8 @@ mod device;
 mod error;
 mod guarded;
 mod intercepted;
+mod mail;
+mod mfa;
 mod pooler;
 mod record;
 #[cfg(feature = "redis")]
@@ -27,6 +29,8 @@ pub use self::{
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
+    mail::{LinkStore, MailStore},
+    mfa::{ChallengeStore, MfaStore},
     pooler::Pooler,
     record::*,
 };
@@ -510,6 +514,10 @@ pub trait Store:
     + KeyUsageStore
     + ThrottleStore
     + DeviceStore
+    + MailStore
+    + LinkStore
+    + MfaStore
+    + ChallengeStore
     + SecurityStore
     + DeploymentStore
     + ChangeStore
@@ -535,6 +543,10 @@ impl<T> Store for T where
         + KeyUsageStore
         + ThrottleStore
         + DeviceStore
+        + MailStore
+        + LinkStore
+        + MfaStore
+        + ChallengeStore
         + SecurityStore
         + DeploymentStore
         + ChangeStore

@@ -19,6 +19,9 @@ pub const PROOF_REFUSALS: &str = "authv2_proof_refusals_total";
 pub const LOGINS: &str = "authv2_logins_total";
 /// Uses of refresh tokens, by `outcome`.
 pub const REFRESHES: &str = "authv2_refreshes_total";
+/// Mails, by `outcome`: `sent`, `deferred` (to be tried again), `refused` (for good), `expired`, `superseded` (by a newer
+/// one, or a change of the account), `nobody` (has the e-mail that it is for), `pointless` (what it asks for is done).
+pub const MAILS: &str = "authv2_mails_total";
 /// Passwords that wait to be hashed.
 pub const HASH_POOL_DEPTH: &str = "authv2_password_hash_pool_depth";
 /// Seconds a password verification or hash took, waiting included.

@@ -159,6 +159,33 @@ impl Throttle {
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
+    /// What is known of where a sign-in goes on from whose first factor was let through before, and the counters that it
+    /// clears once it is complete.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn look_again(
+        &self,
+        store: &SharedStore,
+        email_key: &str,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<(SignInFacts, Vec<Bucket>)> {
+        let Place { network, device, presented } = place;
+        let names = Names::new(&self.key, email_key, network, presented);
+        let query = SignInQuery {
+            email_key: email_key.to_owned(),
+            network: network.map(|network| network.to_string()),
+            device,
+            presented,
+            known_since: now - self.config.known_network_ttl,
+            buckets: names.all.clone(),
+        };
+        let facts = store.sign_in_facts(query).await?;
+        let clear = names.cleared(&facts);
+        Ok((facts, clear))
+    }
+
     /// Lets a code, or a password asked again, be judged, or refuses it: these count per account alone, across tokens and
     /// networks, until a sign-in is completed. On a device that the user is known on they count by themselves: whoever
     /// guesses elsewhere does not keep the owner out.

@@ -165,10 +165,12 @@ pub struct PurgeBefore {
     pub changes: Timestamp,
     /// Numbers of live sessions counted before this.
     pub samples: Timestamp,
-    /// Revoked tokens that expired before this.
+    /// Revoked tokens, and tokens of links, that expired before this.
     pub tokens: Timestamp,
     /// Proofs of possession that were too old before this.
     pub proofs: Timestamp,
+    /// Sign-ins that were to show their second factor before this.
+    pub challenges: Timestamp,
     /// Security events of before this.
     pub events: Timestamp,
 }

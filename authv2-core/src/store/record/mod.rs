@@ -3,8 +3,10 @@
 mod api_key;
 mod deployment;
 mod device;
+mod mail;
 mod member;
 mod metering;
+mod mfa;
 mod organization;
 mod proof;
 mod role;
@@ -15,8 +17,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, device::*, member::*, metering::*, organization::*, proof::*, role::*, security::*,
-    session::*, throttle::*, usage::*, user::*,
+    api_key::*, deployment::*, device::*, mail::*, member::*, metering::*, mfa::*, organization::*, proof::*, role::*,
+    security::*, session::*, throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ. All other SQL is the same text for both.
 
-use super::{api_key, changes, refresh, session, upkeep};
+use super::{api_key, changes, mail, refresh, session, upkeep};
 
 /// A database that this store speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) struct Texts {
     pub(super) keep_key: &'static str,
     /// Locks the rows of all users in an organization, in the order of their ids.
     pub(super) lock_users_of: Option<&'static str>,
+    /// Takes mails that are due.
+    pub(super) claim_mails: &'static str,
     /// Removes counters that mean nothing anymore.
     pub(super) purge_counters: &'static str,
     /// Removes old changes, and names each by what positions are measured in.
@@ -180,6 +182,7 @@ impl Dialect {
                 keep_organization: "SELECT org_id FROM organizations WHERE org_id = $1",
                 keep_key: keep_key!(),
                 lock_users_of: None,
+                claim_mails: mail::CLAIM,
                 purge_counters: upkeep::PURGE_COUNTERS,
                 purge_changes: changes::PURGE_SQLITE,
                 presented: refresh::PRESENTED,
@@ -198,6 +201,7 @@ impl Dialect {
                     "SELECT count(*) FROM (SELECT id FROM users
                         WHERE id IN (SELECT user_id FROM members WHERE org_id = $1) ORDER BY id FOR UPDATE) locked",
                 ),
+                claim_mails: mail::CLAIM_IF_FREE,
                 purge_counters: upkeep::PURGE_FREE_COUNTERS,
                 purge_changes: changes::PURGE_POSTGRES,
                 presented: refresh::PRESENTED_AND_LOCKED,

@@ -4,6 +4,7 @@
 //! stands in `dialect`. Every verb that writes goes through `tx`.
 
 mod api_key;
+mod challenge;
 mod changes;
 mod deployment;
 mod device;
@@ -12,11 +13,13 @@ mod error;
 mod key_usage;
 #[cfg(feature = "postgres")]
 mod lease;
+mod link;
 #[cfg(feature = "postgres")]
 mod listen;
 mod liveness;
 mod mail;
 mod member;
+mod mfa;
 mod migrate;
 mod organization;
 #[cfg(all(test, feature = "sqlite"))]

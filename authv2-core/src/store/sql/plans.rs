@@ -1,8 +1,8 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
 use super::{
-    SqlOptions, SqlStore, api_key, device, key_usage, member, organization, quota, role, security, session,
-    session_statistics, spend, usage,
+    SqlOptions, SqlStore, api_key, challenge, device, key_usage, link, mail, member, mfa, organization, quota, role,
+    security, session, session_statistics, spend, usage,
 };
 use crate::changes::Feed;
 
@@ -38,8 +38,12 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         quota::STATEMENTS,
         key_usage::STATEMENTS,
         security::STATEMENTS,
+        mail::STATEMENTS,
+        link::STATEMENTS,
         session::STATEMENTS,
         device::STATEMENTS,
+        mfa::STATEMENTS,
+        challenge::STATEMENTS,
         session_statistics::STATEMENTS,
         spend::STATEMENTS,
     ];

@@ -30,6 +30,8 @@ pub(super) struct Tx {
     changes: Vec<Change>,
     /// The verb found that nothing is to be done after all.
     abandoned: bool,
+    /// The verb wrote a mail to the outbox.
+    pub(super) posted: bool,
 }
 
 /// The work of one verb inside a transaction.
@@ -50,7 +52,7 @@ const RECORD_CHANGE: &str = "INSERT INTO changes
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
-        Self { conn, changes: Vec::new(), abandoned: false }
+        Self { conn, changes: Vec::new(), abandoned: false, posted: false }
     }
 
     /// Writes the audit entry of the act, and the mails that go with it.
@@ -133,6 +135,7 @@ struct Pending<T, F> {
     work: Option<F>,
     answer: Option<Result<T, StoreError>>,
     changes: Vec<Change>,
+    posted: bool,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -143,11 +146,12 @@ impl<T: Send + 'static, F: Work<T>> Job for Pending<T, F> {
             // A defect in one verb must not take the writer, and with it every other verb, down.
             let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
             let answer = done.unwrap_or_else(|_| Err(StoreError::unavailable("the write was given up")));
-            // Taken whatever the answer is: the next job of the group begins with neither.
+            // Taken whatever the answer is: the next job of the group begins with none of them.
             let (changes, abandoned) = (std::mem::take(&mut tx.changes), std::mem::take(&mut tx.abandoned));
+            let posted = std::mem::take(&mut tx.posted);
             let keep = answer.is_ok() && !abandoned;
             if keep {
-                self.changes = changes;
+                (self.changes, self.posted) = (changes, posted);
             }
             self.answer = Some(answer);
             keep
@@ -159,6 +163,9 @@ impl<T: Send + 'static, F: Work<T>> Job for Pending<T, F> {
         let answer = match (committed, self.answer) {
             (Ok(()), Some(answer)) => {
                 feed.publish(&self.changes);
+                if self.posted {
+                    feed.tell_of_mail();
+                }
                 answer
             }
             (Ok(()), None) => Err(StoreError::unavailable("the write was not begun")),
@@ -174,7 +181,7 @@ impl SqlStore {
     /// answers.
     pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending { work: Some(work), answer: None, changes: Vec::new(), reply });
+        let job = Box::new(Pending { work: Some(work), answer: None, changes: Vec::new(), posted: false, reply });
         match &self.writes {
             #[cfg(feature = "sqlite")]
             Writes::Queue(queue) => queue.submit(job)?,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes, device,
+    SqlStore, Writes, challenge, device, link,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
@@ -107,7 +107,9 @@ impl Upkeep for SqlStore {
                     (tx.texts().purge_counters, before.counters),
                     (PURGE_SAMPLES, before.samples),
                     (PURGE_TOKENS, before.tokens),
+                    (link::PURGE, before.tokens),
                     (PURGE_PROOFS, before.proofs),
+                    (challenge::PURGE, before.challenges),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }

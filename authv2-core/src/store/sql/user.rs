@@ -98,6 +98,7 @@ impl UserStore for SqlStore {
                 }
                 tx.revoke_all(id, keep, act.at).await?;
                 tx.forget_devices(id, keep).await?;
+                tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(()))
@@ -126,6 +127,7 @@ impl UserStore for SqlStore {
                     tx.revoke_all(id, None, act.at).await?;
                     tx.forget_devices(id, None).await?;
                 }
+                tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
                 Ok(Updated::Done(user))
@@ -180,7 +182,9 @@ impl Tx {
             }
             None => {
                 self.count_attempts(&user.count_if_taken, act.at).await?;
-                self.record(&Act { target: None, ..act }.ended(Outcome::Failure, "email_taken")).await?;
+                // What the act would have told concerns an account that there is not.
+                let act = Act { target: None, mails: Vec::new(), ..act };
+                self.record(&act.ended(Outcome::Failure, "email_taken")).await?;
                 Ok(Created::EmailTaken)
             }
         }

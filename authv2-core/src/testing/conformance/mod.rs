@@ -32,6 +32,7 @@ mod api_key;
 mod api_key_hang_up;
 mod api_key_rotation;
 mod audit;
+mod challenge;
 mod changes;
 mod context;
 mod departure;
@@ -45,6 +46,7 @@ mod isolation;
 mod key_usage;
 mod limits;
 mod member;
+mod mfa;
 mod organization;
 mod password;
 mod proof;
@@ -162,6 +164,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
         refresh_model::CASES,
         revocation::CASES,
         proof::CASES,
+        mfa::CASES,
+        challenge::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,

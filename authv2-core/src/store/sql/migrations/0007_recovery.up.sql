@@ -20,6 +20,7 @@ CREATE TABLE mails (
 ) {strict};
 CREATE INDEX mails_by_due ON mails (due_at);
 CREATE INDEX mails_of_user ON mails (user_id);
+CREATE INDEX mails_of_address ON mails (address);
 
 -- The SHA-256 of what a mail's link carries. A newer one of the same purpose takes the place of an older one.
 CREATE TABLE mail_tokens (
@@ -57,9 +58,10 @@ CREATE TABLE mfa_challenges (
     store_id {uuid},
     amr TEXT NOT NULL,
     key_thumbprint {bytes},
-    risk TEXT NOT NULL,
-    is_held {bool} NOT NULL,
-    wrong {bigint} NOT NULL,
+    -- What was unusual about the first factor.
+    signs TEXT NOT NULL,
+    -- How many codes were tried with it, each counted before it is looked at.
+    tries {bigint} NOT NULL,
     created_at {bigint} NOT NULL,
     expires_at {bigint} NOT NULL
 ) {strict};
