@@ -14,6 +14,7 @@ mod cookies;
 mod cors;
 mod credentials;
 mod decisions;
+mod devices;
 mod dpop;
 pub(crate) mod dpop_client;
 mod dpop_nodes;
