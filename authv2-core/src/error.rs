@@ -5,7 +5,11 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::{secret::NoRandomness, store::StoreError};
+use crate::{
+    mfa::SECOND_FACTOR,
+    secret::{NoRandomness, Secret},
+    store::StoreError,
+};
 
 /// What kind of refusal or failure this is: what a caller of the library branches on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,6 +96,8 @@ codes! {
     UseDpopNonce = "use_dpop_nonce", UNAUTHORIZED, Unauthenticated, "The proof of possession needs a nonce";
     /// E-mail and password do not belong together.
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, Unauthenticated, "The e-mail or the password is wrong";
+    /// The code of a second factor is wrong, or was used before.
+    InvalidCode = "invalid_code", UNAUTHORIZED, Unauthenticated, "The code is not valid";
     /// The refresh token is unknown, expired, superseded or revoked.
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, Unauthenticated, "The refresh token is not valid";
     /// The OAuth client is not known, or its credentials are not good.
@@ -106,6 +112,10 @@ codes! {
     EmailUnverified = "email_unverified", FORBIDDEN, Forbidden, "The e-mail is not verified";
     /// The password asked again is wrong.
     WrongPassword = "wrong_password", FORBIDDEN, Forbidden, "The password is wrong";
+    /// The first factor was right: the second is wanted.
+    MfaRequired = "mfa_required", FORBIDDEN, Forbidden, "A second factor is required";
+    /// The organization wants a second factor, and the user has none.
+    MfaEnrollmentRequired = "mfa_enrollment_required", FORBIDDEN, Forbidden, "A second factor must be enrolled first";
     /// The caller does not belong to the organization it named.
     NotAMember = "not_a_member", FORBIDDEN, Forbidden, "Not a member of this organization";
     /// The caller may not do this.
@@ -134,6 +144,8 @@ codes! {
     RoleInUse = "role_in_use", CONFLICT, Conflict, "The role is in use";
     /// The role comes with the organization and cannot be changed.
     RoleIsBuiltin = "role_is_builtin", CONFLICT, Conflict, "The role is built in";
+    /// A second factor is enrolled already.
+    MfaAlreadyEnabled = "mfa_already_enabled", CONFLICT, Conflict, "A second factor is enrolled already";
     /// The user has as many sessions as allowed.
     TooManySessions = "too_many_sessions", CONFLICT, Conflict, "Too many sessions";
     /// The organization has as many API keys as allowed.
@@ -231,6 +243,15 @@ pub struct RatePolicy {
     pub window: Duration,
 }
 
+/// With what a second factor is shown, once the first was right.
+#[derive(Debug, Clone)]
+pub struct MfaChallenge {
+    /// What names the sign-in that waits: for its client alone.
+    pub token: Secret,
+    /// With what it may go on: `totp`, `recovery_code`.
+    pub methods: Vec<&'static str>,
+}
+
 /// Why a request was refused or failed. Opaque: look at [`Error::kind`] and [`Error::code`].
 ///
 /// Its `Display` is safe to show to the caller; its [`source`](std::error::Error::source) is for logs only.
@@ -246,6 +267,7 @@ struct Inner {
     challenge: Option<Challenge>,
     scheme: Scheme,
     policy: Option<RatePolicy>,
+    mfa: Option<MfaChallenge>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -275,6 +297,7 @@ impl Error {
             challenge,
             scheme,
             policy: None,
+            mfa: None,
             source: None,
         }))
     }
@@ -324,6 +347,20 @@ impl Error {
     pub(crate) fn with_scheme(mut self, scheme: Scheme) -> Self {
         self.0.scheme = scheme;
         self
+    }
+
+    /// The first factor was right: with what the second one is shown.
+    pub(crate) fn mfa_required(challenge: MfaChallenge) -> Self {
+        let mut error = Self::new(Code::MfaRequired, "send a code with the `mfa_token` to `/auth/mfa/verify`");
+        error.0.mfa = Some(challenge);
+        error
+    }
+
+    /// A sign-in with a second factor is wanted.
+    pub(crate) fn second_factor_wanted() -> Self {
+        let challenge =
+            Challenge::InsufficientAuthentication { max_age: None, acr_values: Some(SECOND_FACTOR.to_owned()) };
+        Self::new(Code::StepUpRequired, "show a second factor").with_challenge(challenge)
     }
 
     /// The credential's scopes do not cover this permission.
@@ -382,6 +419,12 @@ impl Error {
         self.0.policy
     }
 
+    /// With what the second factor is shown, for [`Code::MfaRequired`].
+    #[must_use]
+    pub fn mfa(&self) -> Option<&MfaChallenge> {
+        self.0.mfa.as_ref()
+    }
+
     /// The challenge that belongs into `WWW-Authenticate`.
     #[must_use]
     pub fn challenge(&self) -> Option<&Challenge> {
@@ -403,7 +446,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { code, detail, fields, retry_after, challenge, scheme, policy, source } = &*self.0;
+        let Inner { code, detail, fields, retry_after, challenge, scheme, policy, mfa, source } = &*self.0;
         f.debug_struct("Error")
             .field("code", code)
             .field("detail", detail)
@@ -412,6 +455,7 @@ impl fmt::Debug for Error {
             .field("challenge", challenge)
             .field("scheme", scheme)
             .field("policy", policy)
+            .field("mfa", mfa)
             .field("source", source)
             .finish()
     }

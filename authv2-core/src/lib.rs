@@ -19,6 +19,7 @@ pub mod limit;
 pub mod mail;
 pub mod master_key;
 pub mod metering;
+pub mod mfa;
 pub mod organization;
 pub mod permission;
 pub mod principal;

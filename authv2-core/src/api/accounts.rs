@@ -48,7 +48,7 @@ pub(super) async fn register(call: Call<'_>) -> Result<Reply> {
     responses(
     (status = 200, body = SignInResponse),
     (status = 401, description = "`invalid_credentials`, `invalid_dpop_proof`, `use_dpop_nonce`", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "`not_a_member`, `email_unverified`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`mfa_required`, with `mfa_token` and `methods`; `mfa_enrollment_required`, `email_unverified`, `not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`too_many_sessions`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "`too_many_attempts`", body = Problem, content_type = "application/problem+json"),

@@ -19,6 +19,8 @@ mod introspection;
 mod key_usage;
 mod members;
 mod metadata;
+mod mfa;
+mod mfa_policy;
 mod new_api_key;
 mod oauth;
 mod openapi;
@@ -183,6 +185,7 @@ impl Api {
             }
             Access::SignedIn => Some(signed_in(self.auth.authenticate(head).await?)?),
             Access::Ending => Some(signed_in(self.auth.authenticate_to_end(head).await?)?),
+            Access::Proving => Some(signed_in(self.auth.authenticate_to_prove(head).await?)?),
         };
         *limit = principal.as_ref().and_then(Principal::limit).copied();
         let class = RouteClass::new(found.pattern);

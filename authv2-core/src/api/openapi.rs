@@ -10,7 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata,
+    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata, mfa,
+    mfa_policy,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
@@ -35,6 +36,13 @@ use super::{
         accounts::delete_me,
         accounts::post_delete_me,
         accounts::change_password,
+        mfa::enrol,
+        mfa::remove,
+        mfa::post_remove,
+        mfa::confirm,
+        mfa::replace_recovery_codes,
+        mfa::verify,
+        mfa::step_up,
         recovery::forgot,
         recovery::reset,
         recovery::verify,
@@ -49,6 +57,8 @@ use super::{
         organizations::read,
         organizations::update,
         organizations::delete,
+        mfa_policy::read,
+        mfa_policy::put,
         organizations::open_store,
         organizations::list_stores,
         members::add,

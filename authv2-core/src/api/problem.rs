@@ -34,6 +34,12 @@ pub struct Problem {
     /// For `validation_failed`: each field that was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// For `mfa_required`: what to send the second factor with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_token: Option<String>,
+    /// For `mfa_required`: with what one may go on, `totp` and as long as there are any `recovery_code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
 }
 
 /// The response to a request that failed with `error`: body, challenge, waits.
@@ -48,6 +54,8 @@ pub fn respond(error: &Error, id: &RequestId) -> Response<Bytes> {
         code: code.as_str().to_owned(),
         request_id: id.as_str().to_owned(),
         errors: error.fields().to_vec(),
+        mfa_token: error.mfa().map(|mfa| mfa.token.expose().clone()),
+        methods: error.mfa().map(|mfa| mfa.methods.iter().map(|method| (*method).to_owned()).collect()),
     };
     // Strings and numbers always serialise.
     let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -6,8 +6,8 @@ use super::{
     accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, introspection, key_usage, members, metadata, oauth, organizations, recovery, resource_types,
-    roles, security, security_stream, service_accounts, sessions, signing_keys,
+    decisions, health, introspection, key_usage, members, metadata, mfa, mfa_policy, oauth, organizations, recovery,
+    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -20,8 +20,10 @@ pub(super) enum Access {
     SameSite,
     /// Whoever presents a good credential.
     SignedIn,
-    /// Likewise, also by a session that may do nothing but end.
+    /// Likewise, also by a session that may do nothing until its user has proved again who it is, but end.
     Ending,
+    /// Likewise, to prove that.
+    Proving,
 }
 
 /// One call of the contract.
@@ -59,6 +61,13 @@ fn table() -> Vec<Route> {
         route!(DELETE "/auth/me", SignedIn, Json, accounts::delete_me),
         route!(POST "/auth/me/delete", SignedIn, Json, accounts::post_delete_me),
         route!(POST "/auth/password/change", SignedIn, Json, accounts::change_password),
+        route!(POST "/auth/mfa/totp", SignedIn, Json, mfa::enrol),
+        route!(DELETE "/auth/mfa/totp", SignedIn, Json, mfa::remove),
+        route!(POST "/auth/mfa/totp/delete", SignedIn, Json, mfa::post_remove),
+        route!(POST "/auth/mfa/totp/confirm", SignedIn, Json, mfa::confirm),
+        route!(POST "/auth/mfa/recovery-codes", SignedIn, Json, mfa::replace_recovery_codes),
+        route!(POST "/auth/mfa/verify", SameSite, Json, mfa::verify),
+        route!(POST "/auth/mfa/step-up", Proving, Json, mfa::step_up),
         route!(POST "/auth/password/forgot", SameSite, Json, recovery::forgot),
         route!(POST "/auth/password/reset", SameSite, Json, recovery::reset),
         route!(POST "/auth/email/verify", SameSite, Json, recovery::verify),
@@ -73,6 +82,8 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/orgs/{org}", SignedIn, Nothing, organizations::read),
         route!(PATCH "/auth/orgs/{org}", SignedIn, Json, organizations::update),
         route!(DELETE "/auth/orgs/{org}", SignedIn, Nothing, organizations::delete),
+        route!(GET "/auth/orgs/{org}/mfa-policy", SignedIn, Nothing, mfa_policy::read),
+        route!(PUT "/auth/orgs/{org}/mfa-policy", SignedIn, Json, mfa_policy::put),
         route!(POST "/auth/orgs/{org}/stores", SignedIn, Json, organizations::open_store),
         route!(GET "/auth/orgs/{org}/stores", SignedIn, Nothing, organizations::list_stores),
         route!(POST "/auth/orgs/{org}/members", SignedIn, Json, members::add),

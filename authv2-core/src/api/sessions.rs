@@ -31,8 +31,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Reply> {
 /// Takes the session there; its refresh token stays and refreshes into it.
 #[utoipa::path(post, path = "/auth/session/switch", tag = "sessions", request_body = SwitchRequest, responses(
     (status = 200, body = SignInResponse),
-    (status = 401, description = "`unauthenticated`, `invalid_token`", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "`not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "`unauthenticated`, `invalid_token`, `step_up_required`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`not_a_member`, `mfa_enrollment_required`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn switch(call: Call<'_>) -> Result<Reply> {

@@ -126,7 +126,7 @@ impl AuthenticationService {
 
     /// Asks the caller's password again. Wrong ones count per account, across sessions and networks, and a right one
     /// does not clear the count: only a completed sign-in does. The user, as it was judged.
-    async fn reask(
+    pub(super) async fn reask(
         &self,
         principal: &Principal,
         password: &str,

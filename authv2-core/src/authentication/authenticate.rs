@@ -22,7 +22,7 @@ use crate::{
     id::UserId,
     jwt::{AccessClaims, TokenRefusal, jkt},
     permission::CatchUpError,
-    principal::{Known, Membership, Principal, Who},
+    principal::{Assurance, Known, Membership, Principal, Who},
     secret::Secret,
     session::{LiveSession, Watched},
     store::{Proof, UserRecord},
@@ -64,6 +64,8 @@ enum Purpose {
     Act,
     /// To end it, or others of its user: good also where its user has to prove again who it is.
     End,
+    /// To prove that: likewise.
+    Prove,
 }
 
 impl AuthenticationService {
@@ -107,6 +109,11 @@ impl AuthenticationService {
         self.look_into(head, Purpose::End)
     }
 
+    /// [`authenticate`](Self::authenticate) for the call by which a user proves again who it is.
+    pub(crate) fn authenticate_to_prove<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
+        self.look_into(head, Purpose::Prove)
+    }
+
     fn look_into<R: RequestHead + ?Sized>(&self, head: &R, purpose: Purpose) -> Authenticating {
         // Everything of the head is read here.
         let (service, presented) = (self.clone(), self.presented(head));
@@ -124,7 +131,7 @@ impl AuthenticationService {
             telemetry::count(telemetry::AUTHENTICATIONS, "outcome", outcome);
             let Some(mut principal) = result? else { return Ok(None) };
             // Whoever wants to end a session may, however often it has asked for other things. A key has none.
-            if purpose == Purpose::Act || principal.api_key().is_some() {
+            if purpose != Purpose::End || principal.api_key().is_some() {
                 service.admit(&mut principal).await?;
                 service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
             }
@@ -137,11 +144,24 @@ impl AuthenticationService {
         &self,
         head: &R,
     ) -> Result<Option<(Principal, Secret)>> {
+        self.look_at_cookie(head, Purpose::Act).await
+    }
+
+    /// The cookie that a request comes with to prove again who its user is.
+    pub(crate) async fn cookie_to_prove<R: RequestHead + ?Sized + Sync>(&self, head: &R) -> Result<Option<Secret>> {
+        Ok(self.look_at_cookie(head, Purpose::Prove).await?.map(|(_, secret)| secret))
+    }
+
+    async fn look_at_cookie<R: RequestHead + ?Sized + Sync>(
+        &self,
+        head: &R,
+        purpose: Purpose,
+    ) -> Result<Option<(Principal, Secret)>> {
         let Presented { credential, revision, origin } = self.presented(head)?;
         self.catch_up(revision).await?;
         match credential {
             Credential::Cookie { secret, checks } => {
-                let principal = self.by_cookie(&secret, &checks, &origin, Purpose::Act).await?;
+                let principal = self.by_cookie(&secret, &checks, &origin, purpose).await?;
                 Ok(principal.map(|principal| (principal, secret)))
             }
             _ => Ok(None),
@@ -256,13 +276,16 @@ impl AuthenticationService {
             telemetry::count(telemetry::TOKEN_REFUSALS, "reason", "store_left");
             return Err(invalid_token());
         }
-        Ok(Known::of_user(live, membership, Arc::clone(&self.0.clock), Some(claims.token_id()), (until, since)))
+        let assurance = Assurance::of(&claims, live.session());
+        let clock = Arc::clone(&self.0.clock);
+        let known = Known::of_user(live, membership, clock, Some(claims.token_id()), (until, since));
+        Ok(Known { assurance, ..known })
     }
 
     /// The session after a look at where it is used from; `None` if that has ended it.
     ///
     /// # Errors
-    /// [`Code::StepUpRequired`], unless the request is to end it; or an outage.
+    /// [`Code::StepUpRequired`], unless the request is to end it or to prove again who it is; or an outage.
     async fn watched(
         &self,
         live: Arc<LiveSession>,
@@ -271,7 +294,7 @@ impl AuthenticationService {
     ) -> Result<Option<Arc<LiveSession>>> {
         match self.watch(live, origin).await? {
             Watched::Good(live) => Ok(Some(live)),
-            Watched::StepUp(live) if purpose == Purpose::End => Ok(Some(live)),
+            Watched::StepUp(live) if purpose != Purpose::Act => Ok(Some(live)),
             Watched::StepUp(_) => {
                 let challenge = Challenge::InsufficientAuthentication { max_age: None, acr_values: None };
                 let error = Error::new(Code::StepUpRequired, "the session is used from elsewhere: sign in again");

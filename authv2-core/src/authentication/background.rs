@@ -80,6 +80,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
             samples: now - KEEP_SAMPLES,
             tokens: now - KEEP_EXPIRED,
             proofs: now - KEEP_PROOFS,
+            challenges: now,
             events: now - inner.config.security.keep_events,
         };
         inner.revoked.forget_expired(before.tokens);

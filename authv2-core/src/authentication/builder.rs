@@ -14,6 +14,7 @@ use super::{
     foundation,
     keys::KeyWatch,
     mail::Mails,
+    mfa::Mfa,
     monitor::Monitor,
     outbox,
     revocation::read_revoked,
@@ -296,6 +297,7 @@ impl Builder {
         let monitor = Monitor::start(watching, &store, &clock, sinks, breached)?;
         let organizations = OrganizationService::new(Arc::clone(&store), Arc::clone(&clock));
         let metering = Metering::new(Arc::clone(&store), &feed);
+        let mfa = Mfa::new(&config.mfa, &issuer, &master);
         let proofs = Proofs::new(&config, &issuer, &master.derive("dpop nonces"));
         #[cfg(feature = "issuers")]
         let elsewhere = {
@@ -331,6 +333,7 @@ impl Builder {
             monitor,
             mails,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),
+            mfa,
             proofs,
             cookies: if config.cookies.insecure { CookieStyle::Insecure } else { CookieStyle::Secure },
             config,

@@ -1,14 +1,20 @@
 //! From a first factor that was proven to a session.
 
-use super::{About, AuthenticationService, login::SignedIn};
+use super::{
+    About, AuthenticationService,
+    login::SignedIn,
+    mfa::{Answer, risk_left},
+};
 use crate::{
     audit::Origin,
     client::Network,
     error::{Code, Error, Result},
+    mail::Kind,
+    mfa::assurance,
     secret::{Secret, SecretHash},
     security::{Signs, risk},
     session::{OpenedSession, SessionError, SignIn},
-    store::{Bucket, Proof, Redacted, Spends, Transport, UserRecord},
+    store::{Bucket, Proof, Redacted, SecondFactor, Spends, Transport, UserRecord},
     tenant::Tenant,
     user::PasswordCheck,
 };
@@ -41,14 +47,40 @@ pub(super) struct FirstFactor {
 }
 
 impl AuthenticationService {
-    /// Opens the session.
+    /// Opens the session, or has the sign-in wait for its second factor.
     ///
     /// # Errors
-    /// [`Code::TooManySessions`], [`Code::InvalidCredentials`] if the account changed meanwhile, [`Code::InvalidToken`]
+    /// [`Code::MfaRequired`]; [`Code::MfaEnrollmentRequired`] where the organization wants a second factor and the user
+    /// has none; [`Code::TooManySessions`], [`Code::InvalidCredentials`] if the account changed meanwhile, [`Code::InvalidToken`]
     /// for a link that was used meanwhile, [`Code::InvalidDpopProof`], or an outage.
     pub(super) async fn complete(&self, first: FirstFactor, origin: &Origin) -> Result<SignedIn> {
+        if first.user.mfa_enabled {
+            return Err(self.challenge(first, origin).await?);
+        }
+        if let Some(tenant) = first.tenant
+            && let Err(refused) = self.require_second_factor(tenant, &first.user, assurance(&first.amr)).await
+        {
+            if refused.code() == Code::MfaEnrollmentRequired {
+                let act = self.failed_login(Some(&first.user), origin, "mfa_enrollment_required");
+                self.0.store.count_failure(Vec::new(), act).await?;
+            }
+            return Err(refused);
+        }
+        self.open(first, None, origin).await
+    }
+
+    /// Opens the session, `second` being the answer to the challenge where there was one.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete); [`Code::InvalidToken`] for a challenge or a second factor that was used meanwhile.
+    pub(super) async fn open(&self, first: FirstFactor, second: Option<Answer>, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
+        let notice = match second.as_ref().map(|answer| answer.factor) {
+            Some(SecondFactor::RecoveryCode(_)) => self.notice(Kind::RecoveryCodeUsed, user, origin)?,
+            _ => None,
+        };
         let sign_in = SignIn {
+            notices: notice.into_iter().collect(),
             user,
             transport: first.transport,
             amr: first.amr,
@@ -57,11 +89,15 @@ impl AuthenticationService {
             rehashed: first.rehashed,
             network: first.network.map(|network| network.to_string()),
             device: first.device,
-            risk: risk(signs),
+            risk: if second.is_some() { risk_left(signs) } else { risk(signs) },
             is_held: signs.is_held,
             clear: first.clear,
             proof: first.proof,
-            spends: Spends { link: first.link, ..Spends::default() },
+            spends: Spends {
+                link: first.link,
+                challenge: second.as_ref().map(|answer| answer.challenge),
+                factor: second.as_ref().map(|answer| answer.factor),
+            },
         };
         if sign_in.transport == Transport::Bearer {
             self.require_signing().await?;

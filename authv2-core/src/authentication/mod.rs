@@ -32,6 +32,7 @@ mod login;
 mod mail;
 mod measures;
 mod members;
+mod mfa;
 mod monitor;
 mod organizations;
 mod outbox;
@@ -58,11 +59,12 @@ pub use self::{
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
+    mfa::Reproof,
     recovery::LinkRedemption,
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mail::Mails,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mail::Mails, mfa::Mfa,
     monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
@@ -126,6 +128,7 @@ struct Inner {
     monitor: Monitor,
     mails: Option<Mails>,
     csrf: CsrfTokens,
+    mfa: Mfa,
     proofs: Proofs,
     cookies: CookieStyle,
     directory: Option<Arc<dyn ResourceDirectory>>,

@@ -5,12 +5,13 @@ use crate::{
     audit::{Act, Actor, Origin},
     error::{Code, Error, Result},
     id::{OrgId, UserId},
+    mfa::SECOND_FACTOR,
     organization::{Organization, RoleAssignment, Store},
-    permission::{Model, is_name},
+    permission::{Model, is_at_least, is_name},
     principal::{Method, Principal},
     secret::Secret,
     session::Session,
-    store::OrganizationName,
+    store::{OrganizationName, UserRecord},
     tenant::Tenant,
     user::User,
 };
@@ -83,13 +84,31 @@ impl AuthenticationService {
         })
     }
 
+    /// Goes on only if a user that proved who it is to the class `acr` meets an organization's policy on second factors.
+    ///
+    /// # Errors
+    /// [`Code::MfaEnrollmentRequired`] for a user that has none, [`Code::StepUpRequired`] for one that did not show it;
+    /// or an outage.
+    pub(super) async fn require_second_factor(&self, tenant: Tenant, user: &UserRecord, acr: &str) -> Result<()> {
+        let access = self.0.permissions.access(tenant.organization, user.id.into()).await?;
+        let is_wanted = access.is_some_and(|access| access.wants_mfa());
+        match (is_wanted && !is_at_least(acr, SECOND_FACTOR), user.mfa_enabled) {
+            (false, _) => Ok(()),
+            (true, true) => Err(Error::second_factor_wanted()),
+            (true, false) => Err(Error::new(
+                Code::MfaEnrollmentRequired,
+                "sign in without an organization, and enrol a second factor first",
+            )),
+        }
+    }
+
     /// Takes the caller's session into another tenant. The refresh token stays and refreshes into it; tokens issued
     /// before go on in the tenant that they name, for as long as they live and the user belongs there. `cookie` is
     /// the cookie that the request came with, where it came with one.
     ///
     /// # Errors
-    /// [`Code::NotAMember`], the same for what does not exist; [`Code::InvalidToken`] if the session has ended
-    /// meanwhile; or an outage.
+    /// [`Code::NotAMember`], the same for what does not exist; [`Code::MfaEnrollmentRequired`] or
+    /// [`Code::StepUpRequired`] where the organization wants a second factor; or an outage.
     pub async fn switch(
         &self,
         principal: &Principal,
@@ -106,10 +125,14 @@ impl AuthenticationService {
         }
         let act =
             Act::new("session.switched", Actor::User(user), self.now(), origin).within(tenant.organization).on(session);
+        self.require_second_factor(tenant, live.user(), principal.acr())
+            .await
+            .map_err(|error| error.with_scheme(principal.scheme()))?;
         let Some(session) = self.0.store.enter(user, session, tenant, act).await? else {
             // It was a member a moment ago, or the session was live.
             return Err(not_a_member());
         };
+        let session = principal.assured(session);
         let credentials = match (principal.method(), cookie) {
             (Method::Cookie, Some(secret)) => self.cookie(&session, secret),
             _ => {

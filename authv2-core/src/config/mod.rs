@@ -25,6 +25,7 @@ mod identity;
 mod issuers;
 mod limits;
 mod mail;
+mod mfa;
 mod origin;
 mod password;
 mod permissions;
@@ -66,6 +67,7 @@ pub use self::{
     issuers::{IssuerConfig, NO_TYPE},
     limits::LimitConfig,
     mail::{MailConfig, SmtpConfig, SmtpTls},
+    mfa::MfaConfig,
     origin::{InvalidOrigin, Origin},
     password::PasswordConfig,
     permissions::PermissionConfig,
@@ -151,6 +153,8 @@ pub struct Config {
     pub registration: RegistrationConfig,
     /// Mails.
     pub mail: MailConfig,
+    /// Second factors.
+    pub mfa: MfaConfig,
     /// Following what other nodes change.
     pub changes: ChangeConfig,
     /// Decisions: what is kept at hand and counted.
@@ -190,6 +194,7 @@ impl Default for Config {
             security: SecurityConfig::default(),
             registration: RegistrationConfig::default(),
             mail: MailConfig::default(),
+            mfa: MfaConfig::default(),
             changes: ChangeConfig::default(),
             permissions: PermissionConfig::default(),
             usage: UsageConfig::default(),
@@ -267,6 +272,7 @@ impl Config {
         self.throttle.check(&mut problems);
         self.security.check(self.profile, &mut problems);
         self.mail.check(&mut problems);
+        self.mfa.check(&mut problems);
         self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);
         self.proxy.check(self.profile, &mut problems);
@@ -310,6 +316,7 @@ impl Config {
         self.security.walk(visitor);
         self.registration.walk(visitor);
         self.mail.walk(visitor);
+        self.mfa.walk(visitor);
         self.changes.walk(visitor);
         self.permissions.walk(visitor);
         self.usage.walk(visitor);

@@ -110,6 +110,7 @@ impl OrganizationService {
         let change = OrganizationChange {
             name: name.map(|name| named(name, &mut problems)),
             time_zone: time_zone.and_then(|name| self::time_zone(name, &mut problems)),
+            mfa: None,
         };
         accept(problems)?;
         if change.name.is_none() && change.time_zone.is_none() {

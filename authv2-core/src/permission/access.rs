@@ -12,7 +12,7 @@ use super::{
     named_roles::NamedRoles,
     question::{Decision, Question, Subject},
     scope::Scope,
-    snapshot::{Judged, Rights, Snapshot},
+    snapshot::{Judged, Rights, Snapshot, with_second_factor},
     tally::{Label, Outcome, Tally},
 };
 use crate::{
@@ -159,10 +159,13 @@ impl Access {
     /// nobody.
     #[must_use]
     pub(crate) fn advise(&self, question: &Question<'_>, subject: &Subject<'_>, now: Timestamp) -> Decision {
-        let judged = match self.is_within_scope(question) {
+        let mut judged = match self.is_within_scope(question) {
             true => self.snapshot().judge(self.rights(), question, subject, now),
             false => Judged { decision: Decision::Denied, atom: None, by: None },
         };
+        if self.wants_mfa() {
+            judged.decision = with_second_factor(judged.decision, subject.session.as_ref());
+        }
         self.count(&judged, question, subject, now);
         judged.decision
     }
@@ -174,10 +177,21 @@ impl Access {
             let _ = self.advise(question, subject, now);
             return Explanation::nothing();
         }
-        let (explanation, atom, by) = self.snapshot().explain_judged(self.rights(), question, subject, now);
+        let (mut explanation, atom, by) = self.snapshot().explain_judged(self.rights(), question, subject, now);
+        if self.wants_mfa() {
+            explanation.decision = with_second_factor(explanation.decision, subject.session.as_ref());
+        }
         let judged = Judged { decision: explanation.decision.clone(), atom, by };
         self.count(&judged, question, subject, now);
         explanation
+    }
+
+    /// Whether the organization wants a second factor of whoever holds this: of members in person, whom an issuer
+    /// elsewhere does not speak for.
+    #[inline]
+    #[must_use]
+    pub fn wants_mfa(&self) -> bool {
+        self.rights().wants_mfa() && matches!(self.holder, Holder::Member(_)) && self.scope.is_none()
     }
 
     #[inline]

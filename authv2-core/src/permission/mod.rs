@@ -37,4 +37,4 @@ pub use self::{
     service::{CatchUpError, PermissionService},
     snapshot::{Rights, Snapshot},
 };
-pub(crate) use self::{scope::Scope, tally::Probe};
+pub(crate) use self::{scope::Scope, snapshot::is_at_least, tally::Probe};

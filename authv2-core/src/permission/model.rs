@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     id::{OrgId, RoleId, StoreId},
+    mfa::MfaPolicy,
     store::{RoleBook, StoreError},
 };
 
@@ -22,6 +23,8 @@ pub struct Model {
     pub revision: i64,
     /// The IANA name of its time zone.
     pub time_zone: String,
+    /// Who in it needs a second factor.
+    pub mfa: MfaPolicy,
     roles: Vec<Role>,
     by_id: HashMap<RoleId, usize>,
     by_name: HashMap<String, usize>,
@@ -59,6 +62,7 @@ impl Model {
             slug: String::new(),
             revision,
             time_zone: time_zone.into(),
+            mfa: MfaPolicy::default(),
             roles: Vec::new(),
             by_id: HashMap::new(),
             by_name: HashMap::new(),
@@ -235,6 +239,7 @@ impl TryFrom<RoleBook> for Model {
             .with_roles(roles)
             .map_err(|_| StoreError::corrupt("roles that do not fit together"))?;
         model.slug.clone_from(&organization.slug);
+        model.mfa = MfaPolicy::of(organization);
         for record in &book.resource_types {
             let attributes = serde_json::from_str(&record.attributes)
                 .map_err(|_| StoreError::corrupt("a resource type cannot be read"))?;

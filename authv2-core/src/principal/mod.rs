@@ -1,5 +1,6 @@
 //! Who calls: the outcome of authentication, handed to the application.
 
+mod assurance;
 mod check;
 mod external;
 
@@ -7,8 +8,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
+pub(crate) use self::{assurance::Assurance, check::refuse, external::Trust};
 pub use self::{check::Check, external::ExternalIdentity};
-pub(crate) use self::{check::refuse, external::Trust};
 use crate::{
     api_key::LiveKey,
     changes::{Feed, Mark, Since},
@@ -19,7 +20,7 @@ use crate::{
     permission::{Access, Decision, Permission, SessionFacts, Subject},
     session::{LiveSession, Session},
     store::{
-        Risk, Transport,
+        Risk, SessionRecord, Transport,
         cached::{Weigh, bytes},
     },
     tenant::Tenant,
@@ -68,6 +69,8 @@ pub struct Principal {
 pub(crate) struct Known {
     pub(crate) who: Who,
     pub(crate) method: Method,
+    /// How its user proved who it is, where its credential says otherwise than its session.
+    pub(crate) assurance: Option<Box<Assurance>>,
     /// Found true for the tenant that the credential names.
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -120,7 +123,8 @@ impl Known {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since }, held: 0 }
+        let validity = Validity { until, marks, since };
+        Self { who: Who::User(live), method, assurance: None, membership, clock, validity, held: 0 }
     }
 
     /// Until `until`, or until the key, the member that bounds it, or what that may do in its organization change.
@@ -145,12 +149,13 @@ impl Known {
         ];
         let held = key.bytes();
         let validity = Validity { until, marks, since };
-        Self { who: Who::Key(key), method, membership: Some(membership), clock, validity, held }
+        Self { who: Who::Key(key), method, assurance: None, membership: Some(membership), clock, validity, held }
     }
 
     /// With the token that is kept beside it.
     pub(crate) fn weighed(mut self, token: &str) -> Self {
         self.held = token.len()
+            + self.assurance.as_ref().map_or(0, |assurance| assurance.bytes())
             + match &self.who {
                 Who::User(_) => 0,
                 Who::Key(key) => key.bytes(),
@@ -180,14 +185,16 @@ impl Known {
         let marks = [Mark::of_organization(membership.tenant.organization); 6];
         let who = Who::External(Box::new(identity), trust);
         let validity = Validity { until, marks, since };
-        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity, held: 0 }
+        let membership = Some(membership);
+        Self { who, method: Method::Bearer, assurance: None, membership, clock, validity, held: 0 }
     }
 
     /// The same, by the session as it has become.
     pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
-        let Self { method, membership, clock, validity, .. } = self;
-        let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
-        Self { who: Who::User(live), method: *method, membership, clock, validity, held: self.held }
+        let Self { method, assurance, membership, clock, validity, .. } = self;
+        let (assurance, membership) = (assurance.clone(), membership.clone());
+        let (clock, validity) = (Arc::clone(clock), validity.clone());
+        Self { who: Who::User(live), method: *method, assurance, membership, clock, validity, held: self.held }
     }
 
     /// Whether it still holds at `now`, as far as this node has heard.
@@ -369,10 +376,11 @@ impl Principal {
 
     /// The authentication methods of its sign-in (RFC 8176 `amr`).
     pub fn amr(&self) -> impl Iterator<Item = &str> {
-        let amr = match &self.known.who {
-            Who::User(live) => &live.session().amr,
-            Who::Key(_) => "",
-            Who::External(identity, _) => &identity.amr,
+        let amr = match (&self.known.who, &self.known.assurance) {
+            (_, Some(own)) => &own.amr,
+            (Who::User(live), None) => &live.session().amr,
+            (Who::Key(_), None) => "",
+            (Who::External(identity, _), None) => &identity.amr,
         };
         amr.split(' ').filter(|method| !method.is_empty())
     }
@@ -380,20 +388,30 @@ impl Principal {
     /// The authentication context class of its sign-in; empty where its issuer does not tell.
     #[must_use]
     pub fn acr(&self) -> &str {
-        match &self.known.who {
-            Who::User(live) => &live.session().acr,
-            Who::Key(_) => "",
-            Who::External(identity, _) => &identity.acr,
+        match (&self.known.who, &self.known.assurance) {
+            (_, Some(own)) => &own.acr,
+            (Who::User(live), None) => &live.session().acr,
+            (Who::Key(_), None) => "",
+            (Who::External(identity, _), None) => &identity.acr,
         }
     }
 
     /// When the user last proved who it is; of a key, and of an issuer that does not tell, the earliest moment there is.
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
-        match &self.known.who {
-            Who::User(live) => live.session().auth_time,
-            Who::Key(_) => Timestamp::from_micros(0),
-            Who::External(identity, _) => identity.auth_time,
+        match (&self.known.who, &self.known.assurance) {
+            (_, Some(own)) => own.auth_time,
+            (Who::User(live), None) => live.session().auth_time,
+            (Who::Key(_), None) => Timestamp::from_micros(0),
+            (Who::External(identity, _), None) => identity.auth_time,
+        }
+    }
+
+    /// Its session as its credential has it: what a token is issued from in exchange for it.
+    pub(crate) fn assured(&self, session: SessionRecord) -> SessionRecord {
+        match &self.known.assurance {
+            Some(own) => own.over(session),
+            None => session,
         }
     }
 
@@ -426,13 +444,11 @@ impl Principal {
         let (email, facts) = match &self.known.who {
             Who::User(live) => {
                 let session = live.session();
-                let facts = SessionFacts {
-                    amr: &session.amr,
-                    acr: &session.acr,
-                    auth_time: session.auth_time,
-                    opened_at: session.created_at,
-                    risk: session.risk,
+                let (amr, acr, auth_time) = match &self.known.assurance {
+                    Some(own) => (&own.amr, &own.acr, own.auth_time),
+                    None => (&session.amr, &session.acr, session.auth_time),
                 };
+                let facts = SessionFacts { amr, acr, auth_time, opened_at: session.created_at, risk: session.risk };
                 (Some(live.user().email.as_str()), Some(facts))
             }
             Who::Key(key) => (key.email(), None),

@@ -20,6 +20,35 @@ pub(crate) struct Signs {
     pub(crate) is_held: bool,
 }
 
+impl Signs {
+    /// The names of those there are, separated by spaces: as a sign-in that waits for its second factor keeps them.
+    pub(crate) fn names(self) -> String {
+        let Self { new_network, new_device, dormant, under_attack, breached, is_held } = self;
+        let named = [
+            (new_network, "new_network"),
+            (new_device, "new_device"),
+            (dormant, "dormant"),
+            (under_attack, "under_attack"),
+            (breached, "breached"),
+            (is_held, "is_held"),
+        ];
+        named.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The signs of these names.
+    pub(crate) fn named(names: &str) -> Self {
+        let is_there = |sign: &str| names.split(' ').any(|name| name == sign);
+        Self {
+            new_network: is_there("new_network"),
+            new_device: is_there("new_device"),
+            dormant: is_there("dormant"),
+            under_attack: is_there("under_attack"),
+            breached: is_there("breached"),
+            is_held: is_there("is_held"),
+        }
+    }
+}
+
 /// One sign alone happens every day. Two together look like somebody else, three even more so.
 pub(crate) fn risk(signs: Signs) -> Risk {
     let Signs { new_network, new_device, dormant, under_attack, breached, is_held } = signs;
@@ -37,6 +66,16 @@ pub(crate) fn risk(signs: Signs) -> Risk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signs_are_read_as_they_were_named() {
+        let some = Signs { new_network: true, breached: true, ..Signs::default() };
+        assert_eq!(some.names(), "new_network breached");
+        let all = Signs { new_device: true, dormant: true, under_attack: true, is_held: true, ..some };
+        for signs in [Signs::default(), some, all] {
+            assert_eq!(Signs::named(&signs.names()), signs);
+        }
+    }
 
     #[test]
     fn signs_add_up() {

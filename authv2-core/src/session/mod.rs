@@ -9,6 +9,7 @@ mod lookup;
 mod model;
 mod refresh;
 mod service;
+mod step_up;
 mod touch;
 mod watch;
 
@@ -17,6 +18,6 @@ pub use self::{
     live::LiveSession,
     model::Session,
     refresh::{RefreshError, Refreshed},
-    service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn, assurance},
+    service::{OpenedSession, SessionError, SessionSecret, SessionService, SignIn},
 };
-pub(crate) use self::{lookup::session_of_cookie, refresh::REFRESH_PREFIX, watch::Watched};
+pub(crate) use self::{lookup::session_of_cookie, refresh::REFRESH_PREFIX, step_up::Shown, watch::Watched};

@@ -14,6 +14,8 @@ use crate::{
     config::SessionConfig,
     error::{Code, Error},
     id::{OrgId, SessionId, UserId},
+    mail::NewMail,
+    mfa::assurance,
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
         Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
@@ -55,13 +57,8 @@ pub struct SignIn {
     pub proof: Option<Proof>,
     /// What the sign-in uses up.
     pub spends: Spends,
-}
-
-/// The authentication context class that methods amount to: the assurance levels of NIST SP 800-63B. Two factors make
-/// `aal2`.
-#[must_use]
-pub fn assurance<M: AsRef<str>>(amr: &[M]) -> &'static str {
-    if amr.iter().any(|method| method.as_ref() == "mfa") { "aal2" } else { "aal1" }
+    /// What its user is told of it.
+    pub notices: Vec<NewMail>,
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.
@@ -226,6 +223,7 @@ impl SessionService {
             spends: sign_in.spends,
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
+        let act = act.telling(sign_in.notices);
         match store.open_session(new, act).await? {
             Opened::New(OpenedRecord { user, generation }) => {
                 Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret })

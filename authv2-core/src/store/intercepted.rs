@@ -167,6 +167,19 @@ pass_on! {
         reset_password(token: SecretHash, new: String, act: Act) -> Option<UserRecord>;
         void_password(user: UserId, current: String, act: Act) -> ();
     }
+    MfaStore {
+        totp(user: UserId) -> Option<TotpRecord>;
+        enrol_totp(user: UserId, sealed: Vec<u8>, act: Act) -> bool;
+        confirm_totp(confirmation: TotpConfirmation, act: Act) -> bool;
+        remove_mfa(user: UserId, factor: SecondFactor, act: Act) -> bool;
+        replace_recovery_codes(user: UserId, factor: SecondFactor, codes: Vec<SecretHash>, act: Act) -> bool;
+        step_up(proven: SteppingUp, act: Act) -> SteppedUp;
+    }
+    ChallengeStore {
+        open_challenge(new: NewChallenge, act: Act) -> Challenged;
+        challenge(token: SecretHash, now: Timestamp) -> Option<ChallengeRecord>;
+        count_try(token: SecretHash, most: i64, now: Timestamp) -> bool;
+    }
     SecurityStore {
         add_security_events(events: Vec<SecurityEvent>) -> ();
         security_events(query: EventQuery) -> Vec<StoredEvent>;

@@ -10,6 +10,7 @@ mod error;
 mod guarded;
 mod intercepted;
 mod mail;
+mod mfa;
 mod pooler;
 mod record;
 #[cfg(feature = "redis")]
@@ -27,6 +28,7 @@ pub use self::{
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
     mail::{LinkStore, MailStore},
+    mfa::{ChallengeStore, MfaStore},
     pooler::Pooler,
     record::*,
 };
@@ -509,6 +511,8 @@ pub trait Store:
     + ThrottleStore
     + MailStore
     + LinkStore
+    + MfaStore
+    + ChallengeStore
     + SecurityStore
     + DeploymentStore
     + ChangeStore
@@ -535,6 +539,8 @@ impl<T> Store for T where
         + ThrottleStore
         + MailStore
         + LinkStore
+        + MfaStore
+        + ChallengeStore
         + SecurityStore
         + DeploymentStore
         + ChangeStore

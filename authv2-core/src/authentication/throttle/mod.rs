@@ -165,7 +165,6 @@ impl Throttle {
 
     /// The counters that a completed sign-in clears, for those that were let through otherwise than by
     /// [`Throttle::admit`].
-    #[allow(dead_code, reason = "for sign-ins in two steps")]
     pub(super) fn cleared_names(&self, email_key: &str, network: Option<Network>) -> Vec<Bucket> {
         Names::new(&self.key, email_key, network).own().collect()
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jwt::Algorithm;
 
 /// A good value for every setting, as the environment and the file write it.
-const GOOD: [(&str, &str, &str); 105] = [
+const GOOD: [(&str, &str, &str); 106] = [
     ("profile", "development", "'development'"),
     ("listen", "[::1]:0", "'[::1]:0'"),
     ("issuer", "https://id.example.com/t", "'https://id.example.com/t'"),
@@ -80,6 +80,7 @@ const GOOD: [(&str, &str, &str); 105] = [
     ("mail.smtp.tls", "danger_plain", "'danger_plain'"),
     ("mail.smtp.username", "mailer", "'mailer'"),
     ("mail.smtp.password", "let me out", "'let me out'"),
+    ("mfa.issuer", "Acme", "'Acme'"),
     ("changes.max_staleness", "3", "3"),
     ("permissions.cache_bytes", "1048576", "1048576"),
     ("permissions.audit_denials_per_minute", "0", "0"),

@@ -4,6 +4,7 @@ use super::{Atom, Class, GrantId, Held, Rights, Snapshot, grants::Entry, hierarc
 use crate::{
     clock::Timestamp,
     id::StoreId,
+    mfa::SECOND_FACTOR,
     permission::{
         condition::{Held as Holds, Place, Scene},
         definition::StepUp,
@@ -186,7 +187,23 @@ fn is_met(wanted: &StepUp, session: Option<&SessionFacts<'_>>, now: Timestamp) -
 /// Classes that are known to be stronger than others (NIST SP 800-63), weakest first; any other one is only itself.
 const LEVELS: [&str; 3] = ["aal1", "aal2", "aal3"];
 
-fn is_at_least(acr: &str, wanted: &str) -> bool {
+/// A decision for somebody of whom the organization wants a second factor: it waits for one, unless it is a no anyway.
+/// Who asks without a session of its own is asked for none.
+pub(crate) fn with_second_factor(decision: Decision, session: Option<&SessionFacts<'_>>) -> Decision {
+    if session.is_none_or(|session| is_at_least(session.acr, SECOND_FACTOR)) {
+        return decision;
+    }
+    match decision {
+        Decision::Denied => Decision::Denied,
+        Decision::Allowed => Decision::StepUp(StepUp { max_age: None, acr: Some(SECOND_FACTOR.to_owned()) }),
+        Decision::StepUp(StepUp { max_age, acr }) => {
+            let acr = acr.filter(|acr| is_at_least(acr, SECOND_FACTOR)).unwrap_or_else(|| SECOND_FACTOR.to_owned());
+            Decision::StepUp(StepUp { max_age, acr: Some(acr) })
+        }
+    }
+}
+
+pub(crate) fn is_at_least(acr: &str, wanted: &str) -> bool {
     let level = |name| LEVELS.iter().position(|level| *level == name);
     acr == wanted || matches!((level(acr), level(wanted)), (Some(has), Some(wants)) if has >= wants)
 }

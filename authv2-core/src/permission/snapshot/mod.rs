@@ -20,7 +20,11 @@ use foldhash::fast::RandomState;
 use jiff::tz::TimeZone;
 
 pub use self::rights::Rights;
-pub(crate) use self::{atoms::Atom, decision::Judged, grants::GrantId};
+pub(crate) use self::{
+    atoms::Atom,
+    decision::{Judged, is_at_least, with_second_factor},
+    grants::GrantId,
+};
 use self::{
     atoms::Atoms,
     grants::{Class, Grants},
@@ -33,7 +37,7 @@ use super::{
     name::Pattern,
     role::Role,
 };
-use crate::{id::StoreId, store::Assignment};
+use crate::{id::StoreId, mfa::MfaPolicy, store::Assignment};
 
 /// A compiled model.
 ///
@@ -85,7 +89,18 @@ impl Snapshot {
     /// What a member with these roles may do. Roles that are not in the snapshot give nothing.
     #[must_use]
     pub fn rights(&self, assignments: &[Assignment]) -> Rights {
-        Rights::new(self.number, &self.hierarchy, assignments)
+        Rights::new(self.number, &self.hierarchy, assignments, self.wants_mfa(assignments))
+    }
+
+    /// Whether the policy wants a second factor of a member with these roles, wherever it holds them.
+    fn wants_mfa(&self, assignments: &[Assignment]) -> bool {
+        match &self.model.mfa {
+            MfaPolicy::Optional => false,
+            MfaPolicy::Required => true,
+            MfaPolicy::Roles(names) => assignments
+                .iter()
+                .any(|held| self.model.closure(held.role).iter().any(|role| names.contains(&role.name))),
+        }
     }
 
     /// The names of the roles, in order, that reach a store, or the organization: as they were assigned, without what

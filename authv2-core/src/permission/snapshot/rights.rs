@@ -16,10 +16,12 @@ pub struct Rights {
     organization: Held,
     /// The organization's and the store's own, by store.
     stores: Box<[(StoreId, Held)]>,
+    /// Whether the organization wants a second factor of whoever holds these roles.
+    wants_mfa: bool,
 }
 
 impl Rights {
-    pub(super) fn new(snapshot: u64, hierarchy: &Hierarchy, assignments: &[Assignment]) -> Self {
+    pub(super) fn new(snapshot: u64, hierarchy: &Hierarchy, assignments: &[Assignment], wants_mfa: bool) -> Self {
         let mut everywhere: Vec<Place> = Vec::new();
         let mut stores: BTreeMap<StoreId, Vec<Place>> = BTreeMap::new();
         for assignment in assignments {
@@ -36,7 +38,7 @@ impl Rights {
                 (store, Held::new(places))
             })
             .collect();
-        Self { snapshot, organization: Held::new(everywhere), stores }
+        Self { snapshot, organization: Held::new(everywhere), stores, wants_mfa }
     }
 
     /// The roles that reach a store, or the organization.
@@ -47,6 +49,12 @@ impl Rights {
             Ok(found) => self.stores.get(found).map_or(&self.organization, |(_, held)| held),
             Err(_) => &self.organization,
         }
+    }
+
+    /// Whether the organization wants a second factor of a member that holds these roles.
+    #[must_use]
+    pub fn wants_mfa(&self) -> bool {
+        self.wants_mfa
     }
 
     /// About how many bytes it takes.

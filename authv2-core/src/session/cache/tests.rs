@@ -73,6 +73,7 @@ impl World {
             clear: Vec::new(),
             proof: None,
             spends: Spends::default(),
+            notices: Vec::new(),
         };
         let opened = self.node.open(sign_in, &Origin::default()).await.unwrap();
         (opened.session.id, opened.secret)

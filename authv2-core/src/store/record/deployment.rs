@@ -167,6 +167,8 @@ pub struct PurgeBefore {
     pub tokens: Timestamp,
     /// Proofs of possession that were too old before this.
     pub proofs: Timestamp,
+    /// Sign-ins that were to show their second factor before this.
+    pub challenges: Timestamp,
     /// Security events of before this.
     pub events: Timestamp,
 }

@@ -5,6 +5,7 @@ mod deployment;
 mod mail;
 mod member;
 mod metering;
+mod mfa;
 mod organization;
 mod proof;
 mod role;
@@ -15,8 +16,8 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, mail::*, member::*, metering::*, organization::*, proof::*, role::*, security::*,
-    session::*, throttle::*, usage::*, user::*,
+    api_key::*, deployment::*, mail::*, member::*, metering::*, mfa::*, organization::*, proof::*, role::*,
+    security::*, session::*, throttle::*, usage::*, user::*,
 };
 
 /// Gives an enum its one spelling in the database.

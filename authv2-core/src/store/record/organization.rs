@@ -3,7 +3,7 @@
 use crate::{
     clock::Timestamp,
     id::{OrgId, StoreId, UserId},
-    store::NewRole,
+    store::{MfaDemand, NewRole, RoleNames},
 };
 
 /// An organization as stored.
@@ -22,6 +22,12 @@ pub struct OrganizationRecord {
     pub revision: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Who in it needs a second factor.
+    #[sqlx(try_from = "String")]
+    pub mfa: MfaDemand,
+    /// The roles that need one, where it depends on them.
+    #[sqlx(try_from = "String")]
+    pub mfa_roles: RoleNames,
 }
 
 /// A store of an organization, as stored.
@@ -87,6 +93,8 @@ pub struct OrganizationChange {
     pub name: Option<String>,
     /// A new time zone.
     pub time_zone: Option<String>,
+    /// Who needs a second factor from now on, and the roles that do where it depends on them.
+    pub mfa: Option<(MfaDemand, Vec<String>)>,
 }
 
 /// What became of an attempt to take a slug.

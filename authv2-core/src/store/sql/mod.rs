@@ -4,6 +4,7 @@
 //! stands in `dialect`. Every verb that writes goes through `tx`.
 
 mod api_key;
+mod challenge;
 mod changes;
 mod deployment;
 mod dialect;
@@ -17,6 +18,7 @@ mod listen;
 mod liveness;
 mod mail;
 mod member;
+mod mfa;
 mod migrate;
 mod organization;
 #[cfg(all(test, feature = "sqlite"))]

@@ -35,7 +35,8 @@ const OF_USER: &str = "SELECT organizations.* FROM members
     WHERE members.user_id = $1";
 
 const UPDATE: &str = "UPDATE organizations
-    SET name = COALESCE($2, name), time_zone = COALESCE($3, time_zone), revision = revision + 1
+    SET name = COALESCE($2, name), time_zone = COALESCE($3, time_zone), mfa = COALESCE($4, mfa),
+        mfa_roles = COALESCE($5, mfa_roles), revision = revision + 1
     WHERE org_id = $1
     RETURNING *";
 
@@ -120,11 +121,15 @@ impl OrganizationStore for SqlStore {
     ) -> Result<Option<OrganizationRecord>, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
+                let roles = change.mfa.as_ref().map(|(_, roles)| serde_json::to_string(roles)).transpose();
+                let roles = roles.map_err(|_| StoreError::corrupt("names without text"))?;
                 tx.enter(Scope::Organization(organization)).await?;
                 let updated: Option<OrganizationRecord> = within!(tx, conn => sqlx::query_as(UPDATE)
                     .bind(organization)
                     .bind(&change.name)
                     .bind(&change.time_zone)
+                    .bind(change.mfa.as_ref().map(|(demand, _)| demand.as_str()))
+                    .bind(&roles)
                     .fetch_optional(conn))?;
                 if let Some(updated) = &updated {
                     tx.organization_changed(organization, updated.revision, &act).await?;

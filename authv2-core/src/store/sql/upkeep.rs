@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes, link,
+    SqlStore, Writes, challenge, link,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
@@ -108,6 +108,7 @@ impl Upkeep for SqlStore {
                     (PURGE_TOKENS, before.tokens),
                     (link::PURGE, before.tokens),
                     (PURGE_PROOFS, before.proofs),
+                    (challenge::PURGE, before.challenges),
                 ] {
                     gone += tx.affected(sql, before).await?;
                 }

@@ -27,7 +27,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// A purge of what is older than the test's time: of nothing.
 pub(super) fn of_nothing() -> PurgeBefore {
     let (sessions, networks, counters, changes, samples) = (at(0), at(0), at(0), at(0), at(0));
-    PurgeBefore { sessions, networks, counters, changes, samples, tokens: at(0), proofs: at(0), events: at(0) }
+    let [tokens, proofs, challenges, events] = [at(0); 4];
+    PurgeBefore { sessions, networks, counters, changes, samples, tokens, proofs, challenges, events }
 }
 
 /// The moment `seconds` after the beginning of the test's time. No case reads a clock.

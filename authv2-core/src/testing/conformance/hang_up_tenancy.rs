@@ -72,7 +72,7 @@ async fn update_organization(world: World, round: usize) -> Trial {
     let ((of, revision), told) = (fresh(&world, "update", round).await, act("organization.updated", at(1)));
     let (store, act) = (world.store().clone(), told.clone());
     let verb = async move {
-        let change = OrganizationChange { name: Some("changed".to_owned()), time_zone: None };
+        let change = OrganizationChange { name: Some("changed".to_owned()), ..OrganizationChange::default() };
         store.update_organization(of.id, change, act).await.unwrap();
     };
     trial(&world, Some(told), vec![organization_changed(of.id, revision)], verb, move |store| async move {

@@ -144,7 +144,8 @@ async fn counts_by_the_hours_of_the_organization(world: World) {
     assert_eq!(usage(&world, acme.id, key).await, [row(minutes(0), 3), row(minutes(60), 2)]);
 
     let (kathmandu, key) = keyed(&world, "kathmandu").await;
-    let change = crate::store::OrganizationChange { name: None, time_zone: Some("Asia/Kathmandu".to_owned()) };
+    let change =
+        crate::store::OrganizationChange { time_zone: Some("Asia/Kathmandu".to_owned()), ..Default::default() };
     world.store().update_organization(kathmandu.id, change, act("organization.updated", at(1))).await.unwrap();
     // 04:45 there.
     for quarter in [0, 14, 15] {

@@ -32,6 +32,7 @@ mod api_key;
 mod api_key_hang_up;
 mod api_key_rotation;
 mod audit;
+mod challenge;
 mod changes;
 mod context;
 mod departure;
@@ -46,6 +47,8 @@ mod limits;
 mod link;
 mod mail;
 mod member;
+mod mfa;
+mod mfa_hang_up;
 mod organization;
 mod password;
 mod proof;
@@ -163,6 +166,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
         refresh_model::CASES,
         revocation::CASES,
         proof::CASES,
+        mfa::CASES,
+        challenge::CASES,
         races::CASES,
         storm::CASES,
         throttle::CASES,

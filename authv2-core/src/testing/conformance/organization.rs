@@ -11,7 +11,8 @@ use crate::{
     changes::Change,
     id::{OrgId, SessionId, StoreId, UserId},
     store::{
-        AtRevision, MemberKind, Named, OrganizationChange, OrganizationName, OrganizationRecord, Revised, SessionRecord,
+        AtRevision, MemberKind, MfaDemand, Named, OrganizationChange, OrganizationName, OrganizationRecord, Revised,
+        RoleNames, SessionRecord,
     },
     tenant::Tenant,
 };
@@ -56,6 +57,8 @@ async fn is_founded_with_its_roles_and_its_owner(world: World) {
         time_zone: new.time_zone.clone(),
         revision: record.revision,
         created_at: at(5),
+        mfa: MfaDemand::Optional,
+        mfa_roles: RoleNames::default(),
     };
     assert_eq!(record, expected);
     assert!(
@@ -145,7 +148,7 @@ async fn changes_what_is_given_and_nothing_else(world: World) {
     let (name, zone) = (Some("Acme & Sons".to_owned()), Some("Asia/Tokyo".to_owned()));
     let changes = [(name.clone(), None), (None, zone.clone()), (None, None), (name, zone)];
     for (name, time_zone) in changes {
-        let change = OrganizationChange { name: name.clone(), time_zone: time_zone.clone() };
+        let change = OrganizationChange { name: name.clone(), time_zone: time_zone.clone(), mfa: None };
         let told = act("organization.updated", at(3)).within(acme.id);
         world.news();
         let changed = world.store().update_organization(acme.id, change, told.clone()).await.unwrap().unwrap();
@@ -321,7 +324,7 @@ async fn changes_nothing_where_there_is_no_organization(world: World) {
     let nowhere = OrgId::new();
     let (update, open, delete) = (act("a.update", at(1)), act("a.store", at(1)), act("a.delete", at(1)));
     let store = world.store();
-    let change = OrganizationChange { name: Some("x".to_owned()), time_zone: None };
+    let change = OrganizationChange { name: Some("x".to_owned()), ..OrganizationChange::default() };
     assert_eq!(store.update_organization(nowhere, change, update.clone()).await.unwrap(), None);
     assert_eq!(store.create_store(nowhere, new_store("x"), open.clone()).await.unwrap(), Named::Missing);
     let at_one = AtRevision { organization: nowhere, revision: 1 };

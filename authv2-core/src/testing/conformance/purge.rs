@@ -46,6 +46,7 @@ fn before(sessions: Timestamp, counters: Timestamp, changes: Timestamp) -> Purge
         samples: changes,
         tokens: changes,
         proofs: sessions,
+        challenges: sessions,
         events: changes,
     }
 }

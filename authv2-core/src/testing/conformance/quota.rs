@@ -132,7 +132,7 @@ async fn a_clock_that_was_ahead_holds_nobody_up(world: World) {
 async fn finishes_a_window_whatever_becomes_of_the_time_zone(world: World) {
     let keyed = Keyed::of(&world, "acme").await;
     let before = keyed.draw(per_day(5), 9, at(0)).await;
-    let change = OrganizationChange { name: None, time_zone: Some("Asia/Tokyo".to_owned()) };
+    let change = OrganizationChange { time_zone: Some("Asia/Tokyo".to_owned()), ..OrganizationChange::default() };
     world.store().update_organization(keyed.founded.id, change, act("organization.updated", at(1))).await.unwrap();
     assert_eq!(keyed.draw(per_day(5), 9, at(2)).await, QuotaBlock { units: 0, window: before.window });
     // 2023-11-15 in Tokyo began eight hours before it did in Vienna.

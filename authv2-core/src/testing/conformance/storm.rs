@@ -172,6 +172,7 @@ impl Sea {
                     samples: at(0),
                     tokens: at(0),
                     proofs: at(second),
+                    challenges: at(second),
                     events: at(0),
                 };
                 store.purge(before).await.map(|_| ())

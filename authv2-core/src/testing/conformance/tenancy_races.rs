@@ -151,7 +151,7 @@ async fn raises_the_revision_once_for_each_write(world: World) {
                 let new = new_store(&format!("store-{index}"));
                 assert!(matches!(store.create_store(acme.id, new, told).await.unwrap(), Named::New(_)));
             } else {
-                let change = OrganizationChange { name: Some(index.to_string()), time_zone: None };
+                let change = OrganizationChange { name: Some(index.to_string()), ..OrganizationChange::default() };
                 assert!(store.update_organization(acme.id, change, told).await.unwrap().is_some());
             }
         }

@@ -94,7 +94,7 @@ async fn keeps_hostile_text_of_tenants_as_it_is(world: World) {
         let Named::New(founded) = founded else { panic!("{founded:?}") };
         assert_eq!((&founded.slug, &founded.name, &founded.time_zone), (&slug, &text, &text));
         assert_eq!(store.organization(&OrganizationName::Slug(slug.clone())).await.unwrap(), Some(founded.clone()));
-        let change = OrganizationChange { name: Some(slug.clone()), time_zone: None };
+        let change = OrganizationChange { name: Some(slug.clone()), ..OrganizationChange::default() };
         let renamed = store.update_organization(id, change, act("organization.updated", at(1))).await.unwrap();
         assert_eq!(renamed.unwrap().name, slug);
 

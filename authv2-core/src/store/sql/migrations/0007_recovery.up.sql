@@ -58,9 +58,10 @@ CREATE TABLE mfa_challenges (
     store_id {uuid},
     amr TEXT NOT NULL,
     key_thumbprint {bytes},
-    risk TEXT NOT NULL,
-    is_held {bool} NOT NULL,
-    wrong {bigint} NOT NULL,
+    -- What was unusual about the first factor.
+    signs TEXT NOT NULL,
+    -- How many codes were tried with it, each counted before it is looked at.
+    tries {bigint} NOT NULL,
     created_at {bigint} NOT NULL,
     expires_at {bigint} NOT NULL
 ) {strict};

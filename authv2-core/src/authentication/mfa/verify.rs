@@ -1,0 +1,154 @@
+//! Signing in with the second factor.
+
+use super::{challenge::no_challenge, email_key};
+use crate::{
+    audit::Origin,
+    authentication::{
+        AuthenticationService, Inner, dpop::refused, first_factor::FirstFactor, login::SignedIn, throttle::Failures,
+    },
+    client::Network,
+    error::{Code, Error, Result},
+    jwt::ProofRefusal,
+    secret::{Secret, SecretHash},
+    security::Signs,
+    session::device::Device,
+    store::{ChallengeRecord, Proof, SecondFactor, SignInFacts, SignInQuery, Transport, UserRecord, UserStatus},
+    telemetry,
+    tenant::Tenant,
+};
+
+/// So many codes may be tried with one `mfa_token`.
+const TRIES: i64 = 5;
+
+/// The methods of first factors (RFC 8176).
+const FIRST: [&str; 2] = ["pwd", "email"];
+
+/// The right answer to a challenge.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::authentication) struct Answer {
+    pub(in crate::authentication) challenge: SecretHash,
+    pub(in crate::authentication) factor: SecondFactor,
+}
+
+impl AuthenticationService {
+    /// Completes a sign-in with its second factor: a code of the user's authenticator, or a recovery code. `mfa_token` is
+    /// what [`login`](Self::login) was refused with, and `proof` one of the key that it came with, if it came with one.
+    ///
+    /// # Errors
+    /// [`Code::InvalidToken`] for an `mfa_token` that is unknown, expired, used, or with which five codes were tried;
+    /// [`Code::InvalidCode`] for a code that is wrong or was used; [`Code::TooManyAttempts`] for the right one too;
+    /// [`Code::TooManySessions`]; [`Code::InvalidDpopProof`]; or an outage.
+    pub async fn verify_mfa(
+        &self,
+        mfa_token: &Secret,
+        code: &Secret,
+        proof: Option<Proof>,
+        origin: &Origin,
+    ) -> Result<SignedIn> {
+        let result = self.try_verify(mfa_token, code, proof, origin).await;
+        let outcome = match &result {
+            Ok(_) => "success",
+            Err(error) => error.code().as_str(),
+        };
+        telemetry::count(telemetry::LOGINS, "outcome", outcome);
+        result
+    }
+
+    async fn try_verify(
+        &self,
+        mfa_token: &Secret,
+        code: &Secret,
+        proof: Option<Proof>,
+        origin: &Origin,
+    ) -> Result<SignedIn> {
+        let challenge = self.open_challenge(mfa_token, TRIES).await?;
+        require_key(&challenge, proof.as_ref())?;
+        let user = self.0.store.user(challenge.user).await?;
+        let user = user.filter(|user| user.status == UserStatus::Active).ok_or_else(no_challenge)?;
+        let attempt = self.admit_code(&user).await?;
+        // Counted before it is looked at: however many come at once, on however many nodes, five are.
+        if !self.0.store.count_try(challenge.hash, TRIES, self.now()).await? {
+            return Err(no_challenge());
+        }
+        if let Some(factor) = self.second_factor(user.id, code).await? {
+            let answer = Answer { challenge: challenge.hash, factor };
+            let first = self.first_factor(&challenge, user.clone(), proof, origin).await?;
+            match self.open(first, Some(answer), origin).await {
+                Err(error) if error.code() == Code::InvalidToken => {}
+                Err(error) if error.code() == Code::InvalidCredentials => return Err(no_challenge()),
+                other => return other,
+            }
+            // One of the two was used meanwhile: which, shows the challenge.
+            if self.0.store.challenge(challenge.hash, self.now()).await?.is_none() {
+                return Err(no_challenge());
+            }
+        }
+        let Inner { monitor, throttle, .. } = &*self.0;
+        let watched = monitor.sign_in(&email_key(&user.email), code, origin.ip, false);
+        monitor.failed(&watched, Some(user.id), Failures::default(), throttle);
+        let act = self.failed_login(Some(&user), origin, "invalid_code");
+        Err(self.wrong_code(attempt, act).await?)
+    }
+
+    /// The first factor as it was proven, by somebody who goes on from `origin`.
+    async fn first_factor(
+        &self,
+        challenge: &ChallengeRecord,
+        user: UserRecord,
+        proof: Option<Proof>,
+        origin: &Origin,
+    ) -> Result<FirstFactor> {
+        let Inner { throttle, monitor, store, .. } = &*self.0;
+        let network = origin.ip.map(Network::of);
+        let device =
+            origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
+        let email_key = email_key(&user.email);
+        let clear = throttle.cleared_names(&email_key, network);
+        let query = SignInQuery {
+            email_key,
+            network: network.map(|network| network.to_string()),
+            device: device.clone(),
+            known_since: self.now() - self.0.config.throttle.known_network_ttl,
+            buckets: Vec::new(),
+        };
+        let SignInFacts { known_network, new_device, .. } = store.sign_in_facts(query).await?;
+        // What is unusual about where it goes on from, and what was unusual about where it began.
+        let began = Signs::named(&challenge.signs);
+        let signs = Signs {
+            new_network: began.new_network || (network.is_some() && !known_network && user.last_login_at.is_some()),
+            new_device: began.new_device || new_device,
+            dormant: monitor.is_dormant(user.last_login_at),
+            is_held: false,
+            ..began
+        };
+        let amr = challenge.amr.split(' ').filter_map(|method| FIRST.into_iter().find(|first| *first == method));
+        Ok(FirstFactor {
+            amr: amr.chain(["otp", "mfa"]).collect(),
+            password: None,
+            verified_hash: None,
+            rehashed: None,
+            link: None,
+            transport: challenge.transport,
+            tenant: challenge.organization.map(|organization| Tenant { organization, store: challenge.store }),
+            network,
+            device,
+            signs,
+            clear,
+            proof,
+            user,
+        })
+    }
+}
+
+/// Goes on only if the proof is of the key that the sign-in began with, or there is neither.
+fn require_key(challenge: &ChallengeRecord, proof: Option<&Proof>) -> Result<()> {
+    match (&challenge.key_thumbprint, proof) {
+        (None, None) => Ok(()),
+        (Some(key), Some(proof)) if proof.key.as_slice() == key.as_slice() => Ok(()),
+        (Some(_), None) => Err(refused(ProofRefusal::Missing)),
+        (None, Some(_)) if challenge.transport == Transport::Cookie => {
+            Err(Error::new(Code::MalformedRequest, "a cookie is bound to no key: send no `DPoP` with it"))
+        }
+        (_, Some(_)) => Err(Error::new(Code::InvalidDpopProof, "prove the key that the sign-in began with")),
+    }
+}
