@@ -1,6 +1,7 @@
 //! The layer that lets through only who meets a requirement.
 
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
     pin::Pin,
@@ -58,6 +59,19 @@ impl RequireLayer {
     #[must_use]
     pub fn recent_auth(max_age: Duration) -> Self {
         Self(Requirement::RecentAuth(max_age))
+    }
+
+    /// Lets through whoever has signed in so strongly: `aal2` with a second factor, and whatever is stronger. Others are
+    /// asked to step up (RFC 9470), API keys are refused.
+    #[must_use]
+    pub fn acr(acr: impl Into<Cow<'static, str>>) -> Self {
+        Self(Requirement::Acr(acr.into(), None))
+    }
+
+    /// The same, at most `max_age` ago: one challenge says both, so that stepping up once will do.
+    #[must_use]
+    pub fn recent_acr(acr: impl Into<Cow<'static, str>>, max_age: Duration) -> Self {
+        Self(Requirement::Acr(acr.into(), Some(max_age)))
     }
 
     /// Lets through whoever has this permission, in the tenant of its credential.

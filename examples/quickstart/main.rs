@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::{EnvFilter, fmt};
 
 mod cors;
+mod inbox;
 mod orders;
 mod page;
 
@@ -65,8 +66,14 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn app(auth: &AuthenticationService) -> Router {
-    let routes = Router::new()
-        .route("/", get(page::show))
+    let inbox = inbox::Inbox::of(auth.config());
+    let has_inbox = inbox.is_some();
+    let mut routes = Router::new();
+    if let Some(inbox) = inbox {
+        routes = routes.route("/inbox", get(move |headers| inbox.clone().show(headers)));
+    }
+    let routes = routes
+        .route("/", get(move || page::show(has_inbox)))
         .route("/hello", get(|| async { Json(json!({"hello": "world"})) }))
         .route("/private", get(private))
         .route("/orders/{id}", get(orders::show))

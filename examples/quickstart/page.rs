@@ -4,8 +4,12 @@ use authv2_core::secret::random_token;
 use axum::response::{Html, IntoResponse, Response};
 use http::{StatusCode, header};
 
-/// The page. Its one script carries a nonce, and nothing else may run.
-pub(crate) async fn show() -> Response {
+/// The one script, in three parts: the calls, what is shown, what happens.
+const SCRIPT: &str =
+    concat!(include_str!("page/calls.js"), include_str!("page/views.js"), include_str!("page/flows.js"));
+
+/// The page. Its one script carries a nonce, and nothing else may run. It shows an inbox where one is served.
+pub(crate) async fn show(has_inbox: bool) -> Response {
     let Ok(nonce) = random_token("") else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let nonce = nonce.expose();
     let policy = format!(
@@ -18,5 +22,7 @@ pub(crate) async fn show() -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::CACHE_CONTROL, "no-cache".to_owned()),
     ];
-    (headers, Html(include_str!("page.html").replace("{nonce}", nonce))).into_response()
+    let has_inbox = if has_inbox { "true" } else { "false" };
+    let page = include_str!("page.html").replace("{inbox}", has_inbox).replace("{script}", SCRIPT);
+    (headers, Html(page.replace("{nonce}", nonce))).into_response()
 }

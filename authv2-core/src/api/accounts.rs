@@ -78,8 +78,10 @@ pub(super) fn signed_in_reply(call: &Call<'_>, signed_in: &SignedIn) -> Result<R
     let reply = Reply::json(StatusCode::OK, &SignInResponse::from(signed_in))?;
     let reply = reply.with(header::PRAGMA, http::HeaderValue::from_static("no-cache"));
     Ok(match &signed_in.credentials {
-        Credentials::Cookie { secret, csrf_token, life } => {
-            reply.with_cookies(call.auth.cookies().set(secret, csrf_token, *life))
+        Credentials::Cookie { secret, csrf_token, life, device } => {
+            let cookies = call.auth.cookies();
+            let known = device.as_ref().map(|device| cookies.remember(device));
+            reply.with_cookies(cookies.set(secret, csrf_token, *life)).with_cookies(known)
         }
         Credentials::Tokens { .. } | Credentials::Access { .. } => reply,
     })

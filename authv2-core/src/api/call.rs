@@ -111,7 +111,7 @@ impl Reply {
     }
 
     /// Adds cookies.
-    pub(super) fn with_cookies(self, cookies: [Option<HeaderValue>; 2]) -> Self {
+    pub(super) fn with_cookies(self, cookies: impl IntoIterator<Item = Option<HeaderValue>>) -> Self {
         cookies.into_iter().flatten().fold(self, |reply, cookie| reply.with(header::SET_COOKIE, cookie))
     }
 

@@ -12,6 +12,7 @@ mod call;
 mod client;
 mod cursor;
 mod decisions;
+mod devices;
 mod fields;
 mod form;
 mod health;
@@ -211,7 +212,8 @@ impl Api {
         let spent = begin.elapsed();
         // A slow client takes its own time, not that of its answer.
         let body = body::read(takes, &head.headers, body).await?;
-        let call = Call { auth: &self.auth, origin: self.auth.origin(head), head, parameters, principal, body };
+        let call =
+            Call { auth: &self.auth, origin: self.auth.origin_on_device(head), head, parameters, principal, body };
         self.auth.in_time(spent, handler(call)).await
     }
 }

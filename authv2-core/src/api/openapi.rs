@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    accounts, analytics, api_keys, authzen, decisions, health, introspection, key_usage, members, metadata, mfa,
-    mfa_policy,
+    accounts, analytics, api_keys, authzen, decisions, devices, health, introspection, key_usage, members, metadata,
+    mfa, mfa_policy,
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
@@ -52,6 +52,8 @@ use super::{
         sessions::list,
         sessions::revoke,
         sessions::switch,
+        devices::list,
+        devices::forget,
         organizations::found,
         organizations::list,
         organizations::read,

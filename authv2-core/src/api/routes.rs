@@ -6,8 +6,8 @@ use super::{
     accounts, analytics, api_keys, authzen,
     body::Takes,
     call::{Call, Handler, Reply},
-    decisions, health, introspection, key_usage, members, metadata, mfa, mfa_policy, oauth, organizations, recovery,
-    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
+    decisions, devices, health, introspection, key_usage, members, metadata, mfa, mfa_policy, oauth, organizations,
+    recovery, resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -77,6 +77,8 @@ fn table() -> Vec<Route> {
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
         route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
         route!(DELETE "/auth/sessions/{id}", Ending, Nothing, sessions::revoke),
+        route!(GET "/auth/devices", SignedIn, Nothing, devices::list),
+        route!(DELETE "/auth/devices/{id}", SignedIn, Nothing, devices::forget),
         route!(POST "/auth/orgs", SignedIn, Json, organizations::found),
         route!(GET "/auth/orgs", SignedIn, Nothing, organizations::list),
         route!(GET "/auth/orgs/{org}", SignedIn, Nothing, organizations::read),

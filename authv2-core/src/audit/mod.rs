@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     clock::Timestamp,
-    id::{AuditId, KeyId, OrgId, UserId},
+    id::{AuditId, DeviceId, KeyId, OrgId, UserId},
     mail::NewMail,
 };
 
@@ -55,6 +55,25 @@ pub struct Origin {
     pub request_id: Option<String>,
     /// The language that the client likes best, for mails: a tag of `Accept-Language` (RFC 9110 section 12.5.4).
     pub language: Option<String>,
+    /// The device that the client's browser shows to be, by its cookie.
+    pub device: Option<DeviceClaim>,
+}
+
+/// What a device cookie says whose signature is good: whether the user is still known on the device, the store knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceClaim {
+    /// The device.
+    pub device: DeviceId,
+    /// Who signed in on it last.
+    pub user: UserId,
+}
+
+impl DeviceClaim {
+    /// The device, where it was `user` who signed in on it.
+    #[must_use]
+    pub fn of(self, user: UserId) -> Option<DeviceId> {
+        (self.user == user).then_some(self.device)
+    }
 }
 
 /// An act about to be written: the moment, and the audit entry that goes with it.

@@ -134,8 +134,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<UserRecord> {
         let user = self.0.store.user(principal.signed_in()?.user().id).await?.ok_or_else(gone)?;
-        let email_key = email_key(&user.email);
-        let attempt = self.0.throttle.admit_reasked(&self.0.store, &email_key, || self.now()).await?;
+        let attempt = self.admit_code(&user, origin).await?;
         match self.0.users.check_password(Some(&user), password).await? {
             PasswordCheck::Right { .. } => Ok(user),
             PasswordCheck::Wrong => {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Inner, signing_keys};
+use super::{Inner, devices::DEVICE_LIFE, signing_keys};
 use crate::{
     clock::Clock,
     jwt::KEEP_EXPIRED,
@@ -75,6 +75,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
         let before = PurgeBefore {
             sessions: now - KEEP_DEAD_SESSIONS,
             networks: now - inner.config.throttle.known_network_ttl,
+            devices: now - DEVICE_LIFE,
             counters: now - KEEP_COUNTERS,
             changes: now - KEEP_CHANGES,
             samples: now - KEEP_SAMPLES,

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use http::HeaderValue;
 
-use super::csrf;
+use super::{csrf, devices::DEVICE_LIFE};
 use crate::secret::Secret;
 
 /// How this deployment writes its cookies.
@@ -25,6 +25,14 @@ impl CookieStyle {
         }
     }
 
+    /// The name of the cookie that makes a browser known again.
+    pub(crate) const fn device_name(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-authv2_device",
+            Self::Insecure => "authv2_device",
+        }
+    }
+
     /// The cookies of a session: its secret, which no script can read, and the token that a page sends back.
     pub(crate) fn set(self, secret: &Secret, csrf_token: &Secret, life: Duration) -> [Option<HeaderValue>; 2] {
         [
@@ -39,6 +47,16 @@ impl CookieStyle {
             self.cookie(self.session_name(), "", Duration::ZERO, true),
             self.cookie(csrf::COOKIE, "", Duration::ZERO, false),
         ]
+    }
+
+    /// The cookie that makes a browser known again, for as long as browsers keep any (RFC 6265bis section 5.6.2).
+    pub(crate) fn remember(self, device: &Secret) -> Option<HeaderValue> {
+        self.cookie(self.device_name(), device.expose(), DEVICE_LIFE, true)
+    }
+
+    /// The cookie that makes a browser forget that.
+    pub(crate) fn forget(self) -> Option<HeaderValue> {
+        self.cookie(self.device_name(), "", Duration::ZERO, true)
     }
 
     /// `None` only for a value that cannot stand in a header, which none of ours is.
@@ -69,5 +87,12 @@ mod tests {
             .map(Option::unwrap);
         assert_eq!(session, "__Host-authv2=s; Path=/; SameSite=Lax; Max-Age=60; Secure; HttpOnly");
         assert_eq!(csrf, "authv2_csrf=c; Path=/; SameSite=Lax; Max-Age=60; Secure");
+    }
+
+    #[test]
+    fn the_device_cookie_is_kept_for_400_days_out_of_reach_for_scripts_and_other_hosts() {
+        let set = CookieStyle::Secure.remember(&Secret::from("d")).unwrap();
+        let attributes = "Path=/; SameSite=Lax; Max-Age=34560000; Secure; HttpOnly";
+        assert_eq!(set, format!("__Host-authv2_device=d; {attributes}"));
     }
 }

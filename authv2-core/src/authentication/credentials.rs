@@ -171,7 +171,15 @@ impl AuthenticationService {
             user_agent: agent.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             request_id: head.header_values(REQUEST_ID).next().and_then(request_id),
             language: preferred_language(head.header_values(ACCEPT_LANGUAGE)),
+            device: None,
         }
+    }
+
+    /// The same, with the device that the browser shows to be: for calls that somebody signs in with, or proves again who
+    /// it is.
+    pub(crate) fn origin_on_device<R: RequestHead + ?Sized>(&self, head: &R) -> Origin {
+        let device = cookie(head, self.0.cookies.device_name()).and_then(|value| self.0.devices.read(value));
+        Origin { device, ..self.origin(head) }
     }
 
     pub(super) fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {

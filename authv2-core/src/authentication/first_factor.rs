@@ -9,12 +9,13 @@ use crate::{
     audit::Origin,
     client::Network,
     error::{Code, Error, Result},
+    id::DeviceId,
     mail::Kind,
     mfa::assurance,
     secret::{Secret, SecretHash},
     security::{Signs, risk},
-    session::{OpenedSession, SessionError, SignIn},
-    store::{Bucket, Proof, Redacted, SecondFactor, Spends, Transport, UserRecord},
+    session::{OpenedSession, SessionError, SignIn, device::Device},
+    store::{Bucket, NewDevice, Proof, Redacted, SecondFactor, Spends, Transport, UserRecord},
     tenant::Tenant,
     user::PasswordCheck,
 };
@@ -75,12 +76,26 @@ impl AuthenticationService {
     /// As [`complete`](Self::complete); [`Code::InvalidToken`] for a challenge or a second factor that was used meanwhile.
     pub(super) async fn open(&self, first: FirstFactor, second: Option<Answer>, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
-        let notice = match second.as_ref().map(|answer| answer.factor) {
+        let notices = match second.as_ref().map(|answer| answer.factor) {
             Some(SecondFactor::RecoveryCode(_)) => self.notice(Kind::RecoveryCodeUsed, user, origin)?,
             _ => None,
         };
+        let is_cookie = first.transport == Transport::Cookie;
+        let presented = origin.device.and_then(|claim| claim.of(user));
+        // Bearer clients keep no cookie: they are told apart by what they say they are.
+        let is_news = last_login_at.is_some() && (is_cookie || signs.new_device);
+        let mut notice = if is_news { self.notice(Kind::NewDevice, user, origin)? } else { None };
+        let browser = (is_cookie && !signs.is_held).then(|| NewDevice {
+            presented,
+            id: DeviceId::new(),
+            name: Device::of(origin.user_agent.as_deref().unwrap_or_default()).title(),
+            notice: notice.take(),
+        });
+        // A sign-in that is held makes no browser known, and says no more of a known one.
+        let notice = notice.filter(|_| !is_cookie || presented.is_none());
         let sign_in = SignIn {
-            notices: notice.into_iter().collect(),
+            browser,
+            notices: notices.into_iter().chain(notice).collect(),
             user,
             transport: first.transport,
             amr: first.amr,

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    About, AuthenticationService, Inner, TokenType, account::email_key, first_factor::FirstFactor, tenant::not_a_member,
+    About, AuthenticationService, Inner, TokenType, account::email_key, first_factor::FirstFactor,
+    tenant::not_a_member, throttle::Place,
 };
 use crate::{
-    audit::{Act, Actor, Origin, Outcome},
+    audit::{Act, Actor, DeviceClaim, Origin, Outcome},
     client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
@@ -86,7 +87,18 @@ pub enum Credentials {
         csrf_token: Secret,
         /// How long the cookie lives.
         life: Duration,
+        /// What makes the browser known again: the value of a cookie of its own, after a sign-in.
+        device: Option<Secret>,
     },
+}
+
+impl Credentials {
+    fn on_device(mut self, cookie: Option<Secret>) -> Self {
+        if let Self::Cookie { device, .. } = &mut self {
+            *device = cookie;
+        }
+        self
+    }
 }
 
 impl AuthenticationService {
@@ -116,10 +128,11 @@ impl AuthenticationService {
         let network = origin.ip.map(Network::of);
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
-        let place = (network, device.clone());
+        let place = Place { network, device: device.clone(), presented: origin.device.map(|claim| claim.device) };
         let (facts, attempt) = throttle.admit(&self.0.store, &email_key, place, || self.now()).await?;
-        let SignInFacts { user, known_network, new_device, .. } = facts;
-        let mut watched = monitor.sign_in(&email_key, &login.password, origin.ip, known_network);
+        let SignInFacts { user, known_network, new_device, known_device, .. } = facts;
+        let is_known = known_network || known_device.is_some();
+        let mut watched = monitor.sign_in(&email_key, &login.password, origin.ip, is_known);
         monitor.admit(&mut watched)?;
         let checked = self.0.users.check_password(user.as_ref(), login.password.expose()).await;
         let checked = checked.inspect_err(|_| monitor.came_to_nothing(&watched))?;
@@ -136,7 +149,7 @@ impl AuthenticationService {
         let signs = Signs {
             // Where somebody signs in for the first time everything is new.
             new_network: network.is_some() && !known_network && user.last_login_at.is_some(),
-            new_device,
+            new_device: new_device && known_device.is_none(),
             dormant: monitor.is_dormant(user.last_login_at),
             breached: monitor.is_breached(&login.password).await,
             ..Signs::default()
@@ -188,10 +201,13 @@ impl AuthenticationService {
     }
 
     pub(super) async fn signed_in(&self, opened: OpenedSession) -> Result<SignedIn> {
-        let OpenedSession { session, user, secret } = opened;
+        let OpenedSession { session, user, secret, device } = opened;
         let credentials = match secret {
             SessionSecret::Refresh(refresh_token) => self.tokens(&session, refresh_token).await?,
-            SessionSecret::Cookie(secret) => self.cookie(&session, secret),
+            SessionSecret::Cookie(secret) => {
+                let device = device.map(|device| self.0.devices.cookie(DeviceClaim { device, user: user.id }));
+                self.cookie(&session, secret).on_device(device)
+            }
         };
         Ok(SignedIn { user: User::from(&user), session: Session::of(&session, true), credentials })
     }
@@ -335,6 +351,7 @@ impl AuthenticationService {
 
     pub(super) fn cookie(&self, session: &SessionRecord, secret: Secret) -> Credentials {
         let now: Timestamp = self.now();
-        Credentials::Cookie { secret, csrf_token: self.0.csrf.of(session.id), life: session.ends_at().since(now) }
+        let (csrf_token, life) = (self.0.csrf.of(session.id), session.ends_at().since(now));
+        Credentials::Cookie { secret, csrf_token, life, device: None }
     }
 }

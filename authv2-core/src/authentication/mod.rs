@@ -18,6 +18,7 @@ mod cookies;
 mod credentials;
 mod csrf;
 mod deadline;
+mod devices;
 mod directory;
 mod dpop;
 #[cfg(feature = "issuers")]
@@ -55,6 +56,7 @@ pub use self::{
     authenticate::Authenticating,
     builder::{Builder, StartError, key_ring, user_service},
     credentials::{Peer, RequestHead, RequestId},
+    devices::KnownDevice,
     directory::{Resource, ResourceDirectory, ResourcePage, ResourceQuery},
     dpop::TokenType,
     key_use::{KeyUsage, Metered, UsageBucket},
@@ -64,14 +66,15 @@ pub use self::{
     requirement::Requirement,
 };
 use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, mail::Mails, mfa::Mfa,
-    monitor::Monitor, throttle::Throttle, tokens::Tokens,
+    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies, dpop::Proofs, keys::KeyWatch,
+    mail::Mails, mfa::Mfa, monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
     client_credentials::invalid_client,
     cookies::CookieStyle,
     credentials::{REQUEST_ID, REVISION},
+    devices::no_device,
     dpop::DPOP_NONCE,
     introspection::{INTROSPECTION_TYPE, Introspection},
     key_use::Bucket,
@@ -128,6 +131,7 @@ struct Inner {
     monitor: Monitor,
     mails: Option<Mails>,
     csrf: CsrfTokens,
+    devices: DeviceCookies,
     mfa: Mfa,
     proofs: Proofs,
     cookies: CookieStyle,

@@ -4,8 +4,11 @@
 //! Who that is, if anybody, is found out when the mail is sent.
 
 use super::{
-    AuthenticationService, Inner, SignedIn, account::email_key, dpop::refused, first_factor::FirstFactor,
-    throttle::Asking,
+    AuthenticationService, Inner, SignedIn,
+    account::email_key,
+    dpop::refused,
+    first_factor::FirstFactor,
+    throttle::{Asking, Place},
 };
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
@@ -140,8 +143,9 @@ impl AuthenticationService {
         let network = origin.ip.map(Network::of);
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
-        let (facts, clear) =
-            throttle.facts(store, &email_key(&user.email), (network, device.clone()), self.now()).await?;
+        let presented = origin.device.and_then(|claim| claim.of(user.id));
+        let place = Place { network, device: device.clone(), presented };
+        let (facts, clear) = throttle.facts(store, &email_key(&user.email), place, self.now()).await?;
         let SignInFacts { known_network, new_device, .. } = facts;
         let signs = Signs {
             new_network: network.is_some() && !known_network && user.last_login_at.is_some(),

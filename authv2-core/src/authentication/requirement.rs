@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use crate::{
     clock::Timestamp,
     error::{Challenge, Code, Error, Result},
-    permission::Permission,
+    permission::{Permission, is_at_least},
     principal::Principal,
 };
 
@@ -22,6 +22,9 @@ pub enum Requirement {
     PlatformAdmin,
     /// Signed in at most this long ago (RFC 9470).
     RecentAuth(Duration),
+    /// Signed in so strongly, and at most this long ago where that is said (RFC 9470). `aal1` to `aal3` are levels, of
+    /// which a higher one will do.
+    Acr(Cow<'static, str>, Option<Duration>),
     /// Allowed this, in the credential's tenant.
     Permission(Permission),
     /// Allowed all of these. An empty list is met by nobody.
@@ -44,13 +47,18 @@ impl Requirement {
             Self::SignedIn => Ok(()),
             Self::PlatformAdmin if principal.is_platform_admin() => Ok(()),
             Self::PlatformAdmin => Err(Error::new(Code::PermissionDenied, "for platform administrators only")),
-            Self::RecentAuth(max_age) if now.since(principal.auth_time()) <= *max_age => Ok(()),
-            Self::RecentAuth(max_age) => {
-                let challenge =
-                    Challenge::InsufficientAuthentication { max_age: Some(max_age.as_secs()), acr_values: None };
-                Err(Error::new(Code::StepUpRequired, "sign in again")
-                    .with_challenge(challenge)
-                    .with_scheme(principal.scheme()))
+            Self::RecentAuth(max_age) if is_recent(principal, *max_age, now) => Ok(()),
+            Self::RecentAuth(max_age) => Err(step_up(principal, "sign in again", None, Some(*max_age))),
+            // Nobody stands behind a key who could prove more.
+            Self::Acr(..) if principal.api_key().is_some() => {
+                Err(Error::new(Code::PermissionDenied, "not by an API key").with_scheme(principal.scheme()))
+            }
+            Self::Acr(acr, max_age) => {
+                let is_fresh = max_age.is_none_or(|max_age| is_recent(principal, max_age, now));
+                if is_fresh && is_at_least(principal.acr(), acr) {
+                    return Ok(());
+                }
+                Err(step_up(principal, "sign in again, or with a second factor", Some(acr), *max_age))
             }
             Self::Permission(permission) => principal.check(permission.clone()).require(),
             Self::AllOf(permissions) if permissions.is_empty() => Err(nothing_required()),
@@ -79,6 +87,18 @@ impl Requirement {
             }
         }
     }
+}
+
+fn is_recent(principal: &Principal, max_age: Duration, now: Timestamp) -> bool {
+    now.since(principal.auth_time()) <= max_age
+}
+
+/// A fresher or stronger sign-in is wanted: the whole of what is, so that proving once will do.
+fn step_up(principal: &Principal, detail: &'static str, acr: Option<&str>, max_age: Option<Duration>) -> Error {
+    let (max_age, acr_values) = (max_age.map(|max_age| max_age.as_secs()), acr.map(str::to_owned));
+    Error::new(Code::StepUpRequired, detail)
+        .with_challenge(Challenge::InsufficientAuthentication { max_age, acr_values })
+        .with_scheme(principal.scheme())
 }
 
 fn nothing_required() -> Error {

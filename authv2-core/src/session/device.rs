@@ -26,6 +26,15 @@ pub struct Device {
 }
 
 impl Device {
+    /// As people call it.
+    pub(crate) fn title(&self) -> String {
+        match (self.browser, self.os) {
+            (Some(browser), Some(os)) => format!("{browser} on {os}"),
+            (Some(name), None) | (None, Some(name)) => name.to_owned(),
+            (None, None) => "unknown".to_owned(),
+        }
+    }
+
     /// As devices are compared from one sign-in to the next.
     pub(crate) fn name(&self) -> String {
         let (os, browser) = (self.os.unwrap_or("unknown"), self.browser.unwrap_or("unknown"));

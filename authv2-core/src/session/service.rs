@@ -13,12 +13,12 @@ use crate::{
     clock::Clock,
     config::SessionConfig,
     error::{Code, Error},
-    id::{OrgId, SessionId, UserId},
+    id::{DeviceId, OrgId, SessionId, UserId},
     mail::NewMail,
     mfa::assurance,
     secret::{NoRandomness, Secret, SecretHash, random_token},
     store::{
-        Bucket, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
+        Bucket, NewDevice, NewSession, Opened, OpenedRecord, Proof, Redacted, Risk, SessionRecord, SharedStore, Spends,
         StoreError, Transport, UserRecord, shared::SharedCache,
     },
     telemetry,
@@ -47,6 +47,8 @@ pub struct SignIn {
     pub network: Option<String>,
     /// What it is signed in on, as devices are compared.
     pub device: Option<String>,
+    /// The browser that it is opened in, where it is one that a cookie may make known.
+    pub browser: Option<NewDevice>,
     /// How risky the sign-in looks.
     pub risk: Risk,
     /// Whether it is held for what is unusual about it: then it makes nothing usual.
@@ -79,6 +81,8 @@ pub struct OpenedSession {
     pub user: UserRecord,
     /// Its secret.
     pub secret: SessionSecret,
+    /// The browser that it was opened in.
+    pub device: Option<DeviceId>,
 }
 
 /// Why the session service could not do what it was asked.
@@ -216,6 +220,7 @@ impl SessionService {
             is_held: sign_in.is_held,
             network: sign_in.network,
             device: sign_in.device,
+            browser: sign_in.browser,
             verified_hash: sign_in.verified_hash,
             rehashed: sign_in.rehashed,
             clear: sign_in.clear,
@@ -225,8 +230,9 @@ impl SessionService {
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
         let act = act.telling(sign_in.notices);
         match store.open_session(new, act).await? {
-            Opened::New(OpenedRecord { user, generation }) => {
-                Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret })
+            Opened::New(opened) => {
+                let OpenedRecord { user, generation, device } = *opened;
+                Ok(OpenedSession { session: SessionRecord { generation, ..record }, user, secret, device })
             }
             Opened::TooMany => Err(SessionError::TooMany),
             Opened::Void => Err(SessionError::Void),

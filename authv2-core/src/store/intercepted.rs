@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    id::{ClaimId, MailId},
+    id::{ClaimId, DeviceId, MailId},
     mail::Purpose,
 };
 
@@ -153,6 +153,11 @@ pass_on! {
         sign_in_facts(query: SignInQuery) -> SignInFacts;
         attempts(buckets: &[Bucket]) -> Vec<Attempts>;
         count_failure(buckets: Vec<BucketRule>, act: Act) -> ();
+    }
+    DeviceStore {
+        devices_of(user: UserId) -> Vec<DeviceRecord>;
+        is_device_of(user: UserId, device: DeviceId) -> bool;
+        forget_device(user: UserId, device: DeviceId, act: Act) -> bool;
     }
     MailStore {
         claim_mails(claim: MailClaim, limit: u32) -> Vec<WaitingMail>;

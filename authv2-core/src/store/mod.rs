@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub(crate) mod cached;
+mod device;
 mod error;
 mod guarded;
 mod intercepted;
@@ -24,6 +25,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
+    device::DeviceStore,
     error::StoreError,
     guarded::Guard,
     intercepted::{Intercepted, Interceptor},
@@ -63,7 +65,8 @@ pub trait UserStore: Send + Sync {
         act: Act,
     ) -> Result<Updated<UserRecord>, StoreError>;
 
-    /// Replaces the password if it is still the one verified as `current`, and revokes every session but `keep`.
+    /// Replaces the password if it is still the one verified as `current`, revokes every session but `keep`, and
+    /// forgets every device but that one's.
     async fn change_password(
         &self,
         id: UserId,
@@ -73,7 +76,8 @@ pub trait UserStore: Send + Sync {
         act: Act,
     ) -> Result<Updated<()>, StoreError>;
 
-    /// Enables, disables or locks an account; anything but `Active` revokes all its sessions.
+    /// Enables, disables or locks an account; anything but `Active` revokes all its sessions and
+    /// forgets its devices.
     async fn set_status(
         &self,
         id: UserId,
@@ -509,6 +513,7 @@ pub trait Store:
     + QuotaStore
     + KeyUsageStore
     + ThrottleStore
+    + DeviceStore
     + MailStore
     + LinkStore
     + MfaStore
@@ -537,6 +542,7 @@ impl<T> Store for T where
         + QuotaStore
         + KeyUsageStore
         + ThrottleStore
+        + DeviceStore
         + MailStore
         + LinkStore
         + MfaStore

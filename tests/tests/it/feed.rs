@@ -153,6 +153,7 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
     let before = PurgeBefore {
         sessions: none,
         networks: none,
+        devices: none,
         counters: none,
         changes: all,
         samples: none,

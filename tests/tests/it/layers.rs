@@ -221,6 +221,36 @@ async fn an_old_sign_in_is_asked_to_step_up() {
 }
 
 #[tokio::test]
+async fn a_weak_sign_in_is_asked_to_step_up() {
+    let world = world().await;
+    let day = Duration::from_secs(24 * 3600);
+    for (layer, challenge) in [
+        (RequireLayer::acr("aal2"), Some("acr_values=\"aal2\"")),
+        (RequireLayer::acr("aal3"), Some("acr_values=\"aal3\"")),
+        (RequireLayer::recent_acr("aal2", day), Some("acr_values=\"aal2\", max_age=\"86400\"")),
+        (RequireLayer::acr("urn:example:gold"), Some("acr_values=\"urn:example:gold\"")),
+        (RequireLayer::acr("aal1"), None),
+        (RequireLayer::recent_acr("aal1", day), None),
+    ] {
+        let app = routes().layer(layer.clone()).layer(auth_layer(&world.auth));
+        let answer = ask(&app, with_token("/open", &world.token)).await;
+        let Some(challenge) = challenge else {
+            assert_eq!(answer.status(), StatusCode::OK, "{layer:?}");
+            continue;
+        };
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{layer:?}");
+        let wanted = format!("Bearer realm=\"authv2\", error=\"insufficient_user_authentication\", {challenge}");
+        assert_eq!(answer.headers()[header::WWW_AUTHENTICATE], wanted.as_str());
+        assert_eq!(code(answer).await, "step_up_required");
+    }
+    // Strong enough and too old.
+    let app = routes().layer(RequireLayer::recent_acr("aal1", Duration::from_secs(60))).layer(auth_layer(&world.auth));
+    world.clock.advance(Duration::from_secs(61));
+    let refused = ask(&app, with_token("/open", &world.token)).await;
+    assert_eq!(code(refused).await, "step_up_required");
+}
+
+#[tokio::test]
 async fn a_user_is_no_platform_administrator() {
     let world = world().await;
     let app = routes().layer(RequireLayer::platform_admin()).layer(auth_layer(&world.auth));

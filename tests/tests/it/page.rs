@@ -2,7 +2,12 @@
 
 use authv2_tests::{client::Api, server::Server};
 
-const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/page.html"));
+const PAGE: &str = concat!(
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/page.html")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/page/calls.js")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/page/views.js")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/page/flows.js")),
+);
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
     text.split(start).skip(1).filter_map(|rest| rest.split_once(end)).map(|(inside, _)| inside).collect()
@@ -71,7 +76,9 @@ async fn is_served_under_a_policy_with_a_nonce_of_its_own() {
         assert!(nonce.len() >= 16, "{policy}");
         assert!(!policy.contains("unsafe-inline"), "{policy}");
         assert!(answer.text.contains(&format!("<script nonce=\"{nonce}\">")));
-        assert!(!answer.text.contains("{nonce}"));
+        for place in ["{nonce}", "{script}", "{inbox}"] {
+            assert!(!answer.text.contains(place), "{place}");
+        }
         nonces.push(nonce);
     }
     assert_ne!(nonces[0], nonces[1]);

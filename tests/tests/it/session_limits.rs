@@ -61,6 +61,7 @@ fn new_session(user: UserId, over_limit: OverLimit) -> NewSession {
         over_limit,
         network: None,
         device: None,
+        browser: None,
         is_held: false,
         verified_hash: None,
         rehashed: None,

@@ -63,7 +63,7 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<Vec<Secret>> {
         let user = self.own_record(principal).await?;
-        let attempt = self.admit_code(&user).await?;
+        let attempt = self.admit_code(&user, origin).await?;
         let totp = self.0.store.totp(user.id).await?;
         let totp = totp.ok_or_else(|| Error::new(Code::NotFound, "nothing waits to be confirmed: enrol first"))?;
         if totp.confirmed_at.is_some() {
@@ -133,7 +133,7 @@ impl AuthenticationService {
         origin: &Origin,
         verb: impl AsyncFnOnce(SecondFactor) -> std::result::Result<bool, crate::store::StoreError>,
     ) -> Result<()> {
-        let attempt = self.admit_code(user).await?;
+        let attempt = self.admit_code(user, origin).await?;
         if self.confirmed_totp(user.id).await?.is_none() {
             return Err(Error::new(Code::NotFound, "no second factor is enrolled"));
         }

@@ -14,7 +14,7 @@ pub use self::step_up::Reproof;
 pub(super) use self::{challenge::risk_left, verify::Answer};
 use super::{AuthenticationService, account::email_key, throttle::Attempt};
 use crate::{
-    audit::Act,
+    audit::{Act, Origin},
     config::MfaConfig,
     error::{Code, Error, Result},
     id::UserId,
@@ -84,8 +84,10 @@ impl AuthenticationService {
         Ok(Error::new(Code::InvalidCode, "it is wrong, or was used before: wait for the next one"))
     }
 
-    /// Lets an attempt through that counts per account, across sessions, tokens and networks.
-    async fn admit_code(&self, user: &UserRecord) -> Result<Attempt> {
-        self.0.throttle.admit_reasked(&self.0.store, &email_key(&user.email), || self.now()).await
+    /// Lets a code or a password asked again be judged: these count per account, across sessions, tokens and networks, and
+    /// apart on a device that the user is known on.
+    pub(super) async fn admit_code(&self, user: &UserRecord, origin: &Origin) -> Result<Attempt> {
+        let device = self.known_device(user.id, origin).await?;
+        self.0.throttle.admit_reasked(&self.0.store, &email_key(&user.email), device, || self.now()).await
     }
 }

@@ -43,7 +43,7 @@ impl AuthenticationService {
         if cookie.is_none() {
             self.require_signing().await?;
         }
-        let attempt = self.admit_code(&user).await?;
+        let attempt = self.admit_code(&user, origin).await?;
         let refused = |reason| {
             let act = Act::new("session.step_up_refused", Actor::User(user.id), self.now(), origin);
             act.on(live.session().id).ended(Outcome::Denied, reason)

@@ -65,7 +65,7 @@ impl AuthenticationService {
         require_key(&challenge, proof.as_ref())?;
         let user = self.0.store.user(challenge.user).await?;
         let user = user.filter(|user| user.status == UserStatus::Active).ok_or_else(no_challenge)?;
-        let attempt = self.admit_code(&user).await?;
+        let attempt = self.admit_code(&user, origin).await?;
         // Counted before it is looked at: however many come at once, on however many nodes, five are.
         if !self.0.store.count_try(challenge.hash, TRIES, self.now()).await? {
             return Err(no_challenge());
@@ -102,21 +102,23 @@ impl AuthenticationService {
         let network = origin.ip.map(Network::of);
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
+        let presented = origin.device.and_then(|claim| claim.of(user.id));
         let email_key = email_key(&user.email);
-        let clear = throttle.cleared_names(&email_key, network);
+        let clear = throttle.cleared_names(&email_key, network, presented);
         let query = SignInQuery {
             email_key,
             network: network.map(|network| network.to_string()),
             device: device.clone(),
+            presented,
             known_since: self.now() - self.0.config.throttle.known_network_ttl,
             buckets: Vec::new(),
         };
-        let SignInFacts { known_network, new_device, .. } = store.sign_in_facts(query).await?;
+        let SignInFacts { known_network, new_device, known_device, .. } = store.sign_in_facts(query).await?;
         // What is unusual about where it goes on from, and what was unusual about where it began.
         let began = Signs::named(&challenge.signs);
         let signs = Signs {
             new_network: began.new_network || (network.is_some() && !known_network && user.last_login_at.is_some()),
-            new_device: began.new_device || new_device,
+            new_device: began.new_device || (new_device && known_device.is_none()),
             dormant: monitor.is_dormant(user.last_login_at),
             is_held: false,
             ..began

@@ -27,6 +27,7 @@ use crate::{
     clock::Timestamp,
     config::ThrottleConfig,
     error::{Code, Error, RatePolicy, Result},
+    id::DeviceId,
     store::{Bucket, BucketRule, SharedStore, SignInFacts, SignInQuery},
 };
 
@@ -57,6 +58,16 @@ pub(super) struct Throttle {
     key: hmac::Key,
     config: ThrottleConfig,
     under_way: Arc<UnderWay>,
+}
+
+/// From where somebody signs in.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) network: Option<Network>,
+    /// What its `User-Agent` says it is, as devices are compared.
+    pub(super) device: Option<String>,
+    /// The device that its cookie names, whose signature was good.
+    pub(super) presented: Option<DeviceId>,
 }
 
 /// An attempt that was let through. Dropping it says that it has ended.
@@ -101,21 +112,24 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
-        (network, device): (Option<Network>, Option<String>),
+        place: Place,
         now: impl Fn() -> Timestamp,
     ) -> Result<(SignInFacts, Attempt)> {
-        let names = Names::new(&self.key, email_key, network);
+        let Place { network, device, presented } = place;
+        let names = Names::new(&self.key, email_key, network, presented);
         let admitted = timeout(PATIENCE, async {
             loop {
                 let freed = self.under_way.freed();
                 // A sign-in clears the counter of passwords asked again; it takes no place there.
-                let entered: Vec<Bucket> = names.all.iter().copied().filter(|name| *name != names.reasked).collect();
+                let entered: Vec<Bucket> =
+                    names.all.iter().copied().filter(|name| !names.reasked.contains(name)).collect();
                 let (slot, ahead) = self.under_way.enter(entered.clone());
                 let facts = store
                     .sign_in_facts(SignInQuery {
                         email_key: email_key.to_owned(),
                         network: network.map(|network| network.to_string()),
                         device: device.clone(),
+                        presented,
                         known_since: now() - self.config.known_network_ttl,
                         buckets: names.all.clone(),
                     })
@@ -145,7 +159,8 @@ impl Throttle {
     }
 
     /// Lets a code, or a password asked again, be judged, or refuses it: these count per account alone, across tokens and
-    /// networks, until a sign-in is completed.
+    /// networks, until a sign-in is completed. On a device that the user is known on they count by themselves: whoever
+    /// guesses elsewhere does not keep the owner out.
     ///
     /// # Errors
     /// As [`Throttle::admit`].
@@ -153,20 +168,26 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
+        known_device: Option<DeviceId>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Attempt> {
         let rule = BucketRule {
             window: REASKED_WINDOW,
             longest_wait: REASKED_LONGEST_WAIT,
-            ..self.rule(names::reasked(&self.key, email_key), REASKED_LIMIT)
+            ..self.rule(names::reasked(&self.key, email_key, known_device), REASKED_LIMIT)
         };
         self.admit_one(store, rule, now).await
     }
 
     /// The counters that a completed sign-in clears, for those that were let through otherwise than by
     /// [`Throttle::admit`].
-    pub(super) fn cleared_names(&self, email_key: &str, network: Option<Network>) -> Vec<Bucket> {
-        Names::new(&self.key, email_key, network).own().collect()
+    pub(super) fn cleared_names(
+        &self,
+        email_key: &str,
+        network: Option<Network>,
+        presented: Option<DeviceId>,
+    ) -> Vec<Bucket> {
+        Names::new(&self.key, email_key, network, presented).own().collect()
     }
 
     /// Lets a mail to an address be asked for, or refuses it: askings count per network and per address, whether or not
@@ -232,14 +253,15 @@ impl Throttle {
         &self,
         store: &SharedStore,
         email_key: &str,
-        (network, device): (Option<Network>, Option<String>),
+        Place { network, device, presented }: Place,
         now: Timestamp,
     ) -> Result<(SignInFacts, Vec<Bucket>)> {
-        let names = Names::new(&self.key, email_key, network);
+        let names = Names::new(&self.key, email_key, network, presented);
         let query = SignInQuery {
             email_key: email_key.to_owned(),
             network: network.map(|network| network.to_string()),
             device,
+            presented,
             known_since: now - self.config.known_network_ttl,
             buckets: names.all.clone(),
         };
@@ -299,6 +321,10 @@ impl Throttle {
 
     /// The rules that apply to this attempt, and that count if it fails.
     fn rules(&self, names: &Names, facts: &SignInFacts, ahead: i64, now: Timestamp) -> Vec<BucketRule> {
+        // A browser that the user is known on answers for itself alone, wherever it is: nobody's attack locks it out.
+        if let Some(name) = names.device.filter(|_| facts.known_device.is_some()) {
+            return vec![self.rule(name, self.config.pair_limit)];
+        }
         // A pair that signed in lately answers for itself alone: nobody's attack locks out an office.
         if facts.known_network {
             return vec![self.rule(names.known_pair, self.config.pair_limit)];
@@ -328,7 +354,11 @@ impl Throttle {
     }
 
     fn failures(&self, names: &Names, facts: &SignInFacts, now: Timestamp) -> Failures {
-        let pair = if facts.known_network { Some(names.known_pair) } else { names.pairs.first().copied() };
+        let pair = match names.device.filter(|_| facts.known_device.is_some()) {
+            Some(device) => Some(device),
+            None if facts.known_network => Some(names.known_pair),
+            None => names.pairs.first().copied(),
+        };
         Failures {
             of_pair: pair.map_or(0, |pair| self.failures_on(pair, facts, now)),
             of_account: self.failures_on(names.account, facts, now),

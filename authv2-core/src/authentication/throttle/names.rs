@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 
 use crate::{
     client::Network,
+    id::DeviceId,
     store::{Bucket, SignInFacts},
 };
 
@@ -15,14 +16,17 @@ pub(super) struct Names {
     pub(super) networks: Vec<Bucket>,
     pub(super) account: Bucket,
     pub(super) known_pair: Bucket,
-    pub(super) reasked: Bucket,
+    /// Codes and passwords asked again: elsewhere, and on the device that the cookie names.
+    pub(super) reasked: Vec<Bucket>,
+    /// The account on that device.
+    pub(super) device: Option<Bucket>,
     pub(super) pace_each: Bucket,
     pub(super) pace_all: Bucket,
     pub(super) all: Vec<Bucket>,
 }
 
 impl Names {
-    pub(super) fn new(key: &hmac::Key, email_key: &str, network: Option<Network>) -> Self {
+    pub(super) fn new(key: &hmac::Key, email_key: &str, network: Option<Network>, presented: Option<DeviceId>) -> Self {
         let widths = widths(network);
         let nearest = widths.first().map(String::as_str).unwrap_or_default();
         let mut names = Self {
@@ -30,13 +34,17 @@ impl Names {
             networks: widths.iter().map(|network| name(key, "network", &[network])).collect(),
             account: name(key, "account", &[email_key]),
             known_pair: name(key, "known", &[email_key, nearest]),
-            reasked: reasked(key, email_key),
+            reasked: std::iter::once(None)
+                .chain(presented.map(Some))
+                .map(|device| reasked(key, email_key, device))
+                .collect(),
+            device: presented.map(|device| name(key, "device", &[email_key, &device.to_string()])),
             pace_each: name(key, "pace", &[email_key, nearest]),
             pace_all: name(key, "pace", &[email_key]),
             all: Vec::new(),
         };
-        names.all = [names.account, names.known_pair, names.reasked, names.pace_each, names.pace_all].into();
-        names.all.extend(names.pairs.iter().chain(&names.networks));
+        names.all = [names.account, names.known_pair, names.pace_each, names.pace_all].into();
+        names.all.extend(names.pairs.iter().chain(&names.networks).chain(&names.reasked).chain(&names.device));
         names
     }
 
@@ -45,16 +53,23 @@ impl Names {
         self.all.iter().copied().filter(|name| !self.networks.contains(name))
     }
 
-    /// The same, as far as there are any.
+    /// The same, as far as there are any. On a device that the user is known on it clears what failed there: what
+    /// strangers have tried elsewhere goes on counting against them.
     pub(super) fn cleared(&self, facts: &SignInFacts) -> Vec<Bucket> {
         let exists = |name: &Bucket| facts.attempts.iter().any(|stored| stored.bucket == *name);
-        self.own().filter(exists).collect()
+        match facts.known_device {
+            Some(_) => self.device.into_iter().chain(self.reasked.get(1).copied()).filter(exists).collect(),
+            None => self.own().filter(exists).collect(),
+        }
     }
 }
 
-/// The counter of codes and of passwords asked again.
-pub(super) fn reasked(key: &hmac::Key, email_key: &str) -> Bucket {
-    name(key, "reasked", &[email_key])
+/// The counter of codes and of passwords asked again, on a device that the user is known on or elsewhere.
+pub(super) fn reasked(key: &hmac::Key, email_key: &str, known_device: Option<DeviceId>) -> Bucket {
+    match known_device {
+        Some(device) => name(key, "reasked", &[email_key, &device.to_string()]),
+        None => name(key, "reasked", &[email_key]),
+    }
 }
 
 /// The counters of mails asked for from a network, and from the wider ones around it.

@@ -33,7 +33,7 @@ impl World {
 
     /// Tries a wrong code: counted, or for how long it is refused.
     async fn guess(&self, second: i64) -> Result<(), u64> {
-        match self.throttle.admit_reasked(&self.store, ADA, || at(second)).await {
+        match self.throttle.admit_reasked(&self.store, ADA, None, || at(second)).await {
             Ok(attempt) => {
                 self.count(attempt.on_failure, second).await;
                 Ok(())

@@ -68,6 +68,8 @@ impl World {
             rehashed: None,
             network: None,
             device: None,
+            browser: None,
+            notice: None,
             risk: Risk::Low,
             is_held: false,
             clear: Vec::new(),

@@ -157,6 +157,8 @@ pub struct PurgeBefore {
     pub sessions: Timestamp,
     /// Networks last signed in from before this.
     pub networks: Timestamp,
+    /// Browsers last signed in on before this.
+    pub devices: Timestamp,
     /// Counters untouched since before this, whose window and block were over before it.
     pub counters: Timestamp,
     /// Changes written before this.

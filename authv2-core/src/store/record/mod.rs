@@ -2,6 +2,7 @@
 
 mod api_key;
 mod deployment;
+mod device;
 mod mail;
 mod member;
 mod metering;
@@ -16,7 +17,7 @@ mod usage;
 mod user;
 
 pub use self::{
-    api_key::*, deployment::*, mail::*, member::*, metering::*, mfa::*, organization::*, proof::*, role::*,
+    api_key::*, deployment::*, device::*, mail::*, member::*, metering::*, mfa::*, organization::*, proof::*, role::*,
     security::*, session::*, throttle::*, usage::*, user::*,
 };
 

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Bucket, PasswordHashText, Proof, UserRecord, stored_as_text};
+use super::{Bucket, NewDevice, PasswordHashText, Proof, UserRecord, stored_as_text};
 use crate::{
     clock::Timestamp,
-    id::{OrgId, SessionId, StoreId, UserId},
+    id::{DeviceId, OrgId, SessionId, StoreId, UserId},
     secret::SecretHash,
     store::StoreError,
 };
@@ -230,6 +230,8 @@ pub struct NewSession {
     pub network: Option<String>,
     /// What it is opened on, as devices are compared: it is known from now on.
     pub device: Option<String>,
+    /// The browser that it is opened in, where it is one that a cookie may make known.
+    pub browser: Option<NewDevice>,
     /// The password hash that was verified: if it was replaced meanwhile, the sign-in is void.
     pub verified_hash: Option<PasswordHashText>,
     /// The same password under the present parameters, if they changed.
@@ -269,7 +271,7 @@ pub enum SecondFactor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// It is open.
-    New(OpenedRecord),
+    New(Box<OpenedRecord>),
     /// The user has as many sessions as allowed, and the policy is to refuse.
     TooMany,
     /// The account was removed, disabled, or its password replaced since it was verified.
@@ -287,6 +289,8 @@ pub struct OpenedRecord {
     pub user: UserRecord,
     /// The generation that it bears.
     pub generation: i64,
+    /// The browser that it was opened in.
+    pub device: Option<DeviceId>,
 }
 
 /// One use of a refresh token.

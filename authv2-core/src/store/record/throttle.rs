@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::UserRecord;
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, id::DeviceId};
 
 /// The name of a counter of failed attempts: a keyed hash, so that the table names nobody.
 pub type Bucket = [u8; 16];
@@ -55,6 +55,8 @@ pub struct SignInQuery {
     pub network: Option<String>,
     /// What the caller signs in on, as devices are compared.
     pub device: Option<String>,
+    /// The device that the caller's cookie names, whose signature was good.
+    pub presented: Option<DeviceId>,
     /// A sign-in from there after this makes the pair a known one; likewise for the device.
     pub known_since: Timestamp,
     /// The counters to read.
@@ -70,6 +72,8 @@ pub struct SignInFacts {
     pub known_network: bool,
     /// Whether it signed in on others lately and not on this device.
     pub new_device: bool,
+    /// The device that the cookie names, if the user is known on it.
+    pub known_device: Option<DeviceId>,
     /// The counters that exist.
     pub attempts: Vec<Attempts>,
 }

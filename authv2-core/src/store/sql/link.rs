@@ -75,6 +75,7 @@ impl LinkStore for SqlStore {
                     sqlx::query_as(RESET).bind(user).bind(act.at).bind(&new).fetch_optional(conn))?;
                 if reset.is_some() {
                     tx.revoke_all(user, None, act.at).await?;
+                    tx.forget_devices(user, None).await?;
                     tx.void_proofs(user).await?;
                 }
                 tx.settle(user, reset, act).await
@@ -93,6 +94,7 @@ impl LinkStore for SqlStore {
                     .fetch_optional(conn))?;
                 if voided.is_some() {
                     tx.revoke_all(user, None, act.at).await?;
+                    tx.forget_devices(user, None).await?;
                     // Before the act, whose mail has a link again.
                     tx.void_proofs(user).await?;
                     tx.change(Change::UserChanged { user }, act.at).await?;

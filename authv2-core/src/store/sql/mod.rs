@@ -7,6 +7,7 @@ mod api_key;
 mod challenge;
 mod changes;
 mod deployment;
+mod device;
 mod dialect;
 mod error;
 mod key_usage;

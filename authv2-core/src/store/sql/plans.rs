@@ -1,8 +1,8 @@
 //! How SQLite would run the statements of tenants: through an index, never through the whole table.
 
 use super::{
-    SqlOptions, SqlStore, api_key, challenge, key_usage, link, mail, member, mfa, organization, quota, role, security,
-    session, session_statistics, spend, usage,
+    SqlOptions, SqlStore, api_key, challenge, device, key_usage, link, mail, member, mfa, organization, quota, role,
+    security, session, session_statistics, spend, usage,
 };
 use crate::changes::Feed;
 
@@ -41,6 +41,7 @@ async fn reads_no_table_of_all_tenants_from_end_to_end() {
         mail::STATEMENTS,
         link::STATEMENTS,
         session::STATEMENTS,
+        device::STATEMENTS,
         mfa::STATEMENTS,
         challenge::STATEMENTS,
         session_statistics::STATEMENTS,

@@ -53,8 +53,8 @@ const EVICT: &str = concat!(
 
 const INSERT: &str = "INSERT INTO sessions
     (session_id, user_id, transport, cookie_hash, opened_at, auth_time, last_seen_at, expires_at, idle_expires_at, ip,
-     user_agent, amr, acr, org_id, store_id, risk, device, key_thumbprint, generation)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+     user_agent, amr, acr, org_id, store_id, risk, device, key_thumbprint, device_id, generation)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
         (SELECT counter FROM session_generation))
     RETURNING generation";
 
@@ -235,6 +235,7 @@ impl Tx {
             self.abandon();
             return Ok(Opened::TooMany);
         }
+        let device = self.know_device(new).await?;
         let (generation,): (i64,) = within!(self, conn =>
             sqlx::query_as(INSERT)
                 .bind(session.id)
@@ -255,6 +256,7 @@ impl Tx {
                 .bind(session.risk.as_str())
                 .bind(session.device.as_str())
                 .bind(session.key_thumbprint.as_deref())
+                .bind(device.map(|(id, _)| id))
                 .fetch_one(conn)
         )?;
         if let Some(refresh) = &new.refresh {
@@ -264,15 +266,19 @@ impl Tx {
         if let Some(network) = new.network.as_ref().filter(|_| !new.is_held) {
             execute!(self, sqlx::query(REMEMBER_NETWORK).bind(session.user_id).bind(network).bind(act.at))?;
         }
-        if let Some(device) = new.device.as_ref().filter(|_| !new.is_held) {
-            self.remember_device(session.user_id, device, act.at).await?;
+        if let Some(name) = new.device.as_ref().filter(|_| !new.is_held) {
+            self.remember_device(session.user_id, name, act.at).await?;
         }
         self.clear_attempts(&new.clear).await?;
         if new.rehashed.is_some() {
             self.change(Change::UserChanged { user: user.id }, act.at).await?;
         }
+        if let (Some((_, false)), Some(notice)) = (device, new.browser.as_ref().and_then(|new| new.notice.as_ref())) {
+            self.post(notice).await?;
+        }
         self.record(act).await?;
-        Ok(Opened::New(OpenedRecord { user, generation }))
+        let device = device.map(|(id, _)| id);
+        Ok(Opened::New(Box::new(OpenedRecord { user, generation, device })))
     }
 
     /// Keeps the limit of live sessions, the new one counted in. `false` if the policy is to refuse.

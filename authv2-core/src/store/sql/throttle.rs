@@ -11,20 +11,23 @@ use super::{
 use crate::{
     audit::Act,
     clock::Timestamp,
+    id::DeviceId,
     store::{Attempts, Bucket, BucketRule, SignInFacts, SignInQuery, StoreError, ThrottleStore, UserRecord},
 };
 
 const USER_AND_PLACE: &str = "SELECT users.*, known.last_login_at AS known_at, device.last_login_at AS device_at,
-        (SELECT MAX(last_login_at) FROM known_devices WHERE user_id = users.id) AS devices_at
+        (SELECT MAX(last_login_at) FROM known_devices WHERE user_id = users.id) AS devices_at,
+        devices.device_id AS known_device
     FROM users
     LEFT JOIN known_networks known
         ON known.user_id = users.id AND known.network = $2 AND known.last_login_at > $3
     LEFT JOIN known_devices device
         ON device.user_id = users.id AND device.device = $4 AND device.last_login_at > $3
+    LEFT JOIN devices ON devices.device_id = $5 AND devices.user_id = users.id
     WHERE users.email_key = $1";
 
 const ATTEMPTS: &str = "SELECT bucket, count, window_start, blocked_until FROM login_throttle
-    WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    WHERE bucket IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const CLEAR: &str = "DELETE FROM login_throttle WHERE bucket = $1";
 
@@ -63,6 +66,7 @@ struct UserAndPlace {
     known_at: Option<Timestamp>,
     device_at: Option<Timestamp>,
     devices_at: Option<Timestamp>,
+    known_device: Option<DeviceId>,
 }
 
 /// Cuts `buckets` into lists as long as the statements' placeholders; the last is filled up with its first member.
@@ -84,14 +88,16 @@ impl ThrottleStore for SqlStore {
             .bind(query.network.as_deref().unwrap_or_default())
             .bind(query.known_since)
             .bind(query.device.as_deref().unwrap_or_default())
+            .bind(query.presented)
             .fetch_optional(pool))?;
         let attempts = self.attempts(&query.buckets).await?;
-        let Some(UserAndPlace { user, known_at, device_at, devices_at }) = found else {
-            return Ok(SignInFacts { user: None, known_network: false, new_device: false, attempts });
+        let Some(UserAndPlace { user, known_at, device_at, devices_at, known_device }) = found else {
+            let (known_network, new_device) = (false, false);
+            return Ok(SignInFacts { user: None, known_network, new_device, known_device: None, attempts });
         };
         // Where no device is known, none is news.
         let new_device = query.device.is_some() && device_at.is_none() && devices_at.is_some();
-        Ok(SignInFacts { user: Some(user), known_network: known_at.is_some(), new_device, attempts })
+        Ok(SignInFacts { user: Some(user), known_network: known_at.is_some(), new_device, known_device, attempts })
     }
 
     async fn attempts(&self, buckets: &[Bucket]) -> Result<Vec<Attempts>, StoreError> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes, challenge, link,
+    SqlStore, Writes, challenge, device, link,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
@@ -101,6 +101,7 @@ impl Upkeep for SqlStore {
                 for (sql, before) in [
                     (PURGE_NETWORKS, before.networks),
                     (security::PURGE_DEVICES, before.networks),
+                    (device::PURGE, before.devices),
                     (security::PURGE_KEY_NETWORKS, before.networks),
                     (security::PURGE, before.events),
                     (tx.texts().purge_counters, before.counters),

@@ -97,6 +97,7 @@ impl UserStore for SqlStore {
                     return tx.why_not(id).await;
                 }
                 tx.revoke_all(id, keep, act.at).await?;
+                tx.forget_devices(id, keep).await?;
                 tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;
                 tx.record(&act).await?;
@@ -124,6 +125,7 @@ impl UserStore for SqlStore {
                 let Some(user) = updated else { return tx.why_not(id).await };
                 if status != UserStatus::Active {
                     tx.revoke_all(id, None, act.at).await?;
+                    tx.forget_devices(id, None).await?;
                 }
                 tx.void_proofs(id).await?;
                 tx.change(Change::UserChanged { user: id }, act.at).await?;

@@ -26,9 +26,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// A purge of what is older than the test's time: of nothing.
 pub(super) fn of_nothing() -> PurgeBefore {
-    let (sessions, networks, counters, changes, samples) = (at(0), at(0), at(0), at(0), at(0));
+    let (sessions, networks, devices, counters, changes, samples) = (at(0), at(0), at(0), at(0), at(0), at(0));
     let [tokens, proofs, challenges, events] = [at(0); 4];
-    PurgeBefore { sessions, networks, counters, changes, samples, tokens, proofs, challenges, events }
+    PurgeBefore { sessions, networks, devices, counters, changes, samples, tokens, proofs, challenges, events }
 }
 
 /// The moment `seconds` after the beginning of the test's time. No case reads a clock.
@@ -43,6 +43,7 @@ pub(super) fn act(action: &'static str, at: Timestamp) -> Act {
         user_agent: Some("conformance".to_owned()),
         request_id: Some(RequestUuid::new().to_string()),
         language: None,
+        device: None,
     };
     Act::new(action, Actor::Anonymous, at, &origin)
 }
@@ -118,6 +119,7 @@ pub(super) fn new_session(user: UserId, at: Timestamp) -> NewSession {
         is_held: false,
         network: None,
         device: None,
+        browser: None,
         verified_hash: None,
         rehashed: None,
         clear: Vec::new(),

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     audit::Act,
     changes::Change,
-    id::TokenId,
+    id::{DeviceId, TokenId},
     store::{
-        BucketRule, ContextChange, NewUser, OverLimit, ProfileChange, Risk, SharedStore, SignInQuery, Touch,
-        UserRecord, UserStatus,
+        BucketRule, ContextChange, NewDevice, NewSession, NewUser, OverLimit, ProfileChange, Risk, SharedStore,
+        SignInQuery, Touch, UserRecord, UserStatus,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) const REPEATABLE: &[(&str, Prepare)] = &[
     ("rotate_refresh", |world, round| Box::pin(rotate_refresh(world, round))),
     ("rotate_refresh of a stolen token", |world, round| Box::pin(rotate_stolen(world, round))),
     ("touch_sessions", |world, round| Box::pin(touch_sessions(world, round))),
+    ("forget_device", |world, round| Box::pin(forget_device(world, round))),
     ("note_context", |world, round| Box::pin(note_context(world, round))),
     ("count_failure", |world, round| Box::pin(count_failure(world, round))),
 ];
@@ -105,6 +106,22 @@ async fn change_password(world: World, round: usize) -> Trial {
     })
 }
 
+async fn forget_device(world: World, round: usize) -> Trial {
+    let user = fresh_user(&world, "device", round).await.id;
+    let browser = NewDevice { presented: None, id: DeviceId::new(), name: "Firefox".to_owned(), notice: None };
+    let (device, session) = (browser.id, NewSession { browser: Some(browser), ..new_session(user, at(0)) });
+    let (session, told) = (world.open(session).await.id, act("device.forgotten", at(1)));
+    let (store, act) = (world.store().clone(), told.clone());
+    let verb = async move {
+        store.forget_device(user, device, act).await.unwrap();
+    };
+    trial(&world, Some(told), vec![revoked(session, user)], verb, move |store| async move {
+        let (session, _) = store.session(session).await.unwrap().unwrap();
+        let is_known = store.is_device_of(user, device).await.unwrap();
+        vec![("session", session.revoked_at.is_some()), ("device", !is_known)]
+    })
+}
+
 async fn set_status(world: World, round: usize) -> Trial {
     let user = fresh_user(&world, "status", round).await.id;
     let (session, told) = (world.sign_in(user, at(0)).await.id, act("user.disabled", at(1)));
@@ -151,7 +168,14 @@ async fn open_session(world: World, round: usize) -> Trial {
     trial(&world, Some(told), vec![revoked(evicted, user)], verb, move |store| async move {
         let email_key = email_of(&format!("open {round}"));
         let network = Some("network".to_owned());
-        let query = SignInQuery { email_key, network, device: None, known_since: at(0), buckets: vec![cleared] };
+        let query = SignInQuery {
+            email_key,
+            network,
+            device: None,
+            presented: None,
+            known_since: at(0),
+            buckets: vec![cleared],
+        };
         let facts = store.sign_in_facts(query).await.unwrap();
         let (evicted, now) = store.session(evicted).await.unwrap().unwrap();
         vec![

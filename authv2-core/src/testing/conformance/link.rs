@@ -138,7 +138,8 @@ async fn signs_in_by_a_link_once_and_verifies_the_email(world: World) {
     world.expect_no_success(&login).await;
     world.news();
     let opened = world.store().open_session(by_link(user, link), act("session.login", at(5))).await.unwrap();
-    let Opened::New(OpenedRecord { user: now, .. }) = opened else { panic!("it must open: {opened:?}") };
+    let Opened::New(opened) = opened else { panic!("it must open: {opened:?}") };
+    let OpenedRecord { user: now, .. } = *opened;
     assert_eq!(world.news(), [Change::UserChanged { user }]);
     assert_eq!(world.reread(user).await.email_verified, now.email_verified);
     assert!(now.email_verified);

@@ -37,6 +37,7 @@ mod changes;
 mod context;
 mod departure;
 mod deployment;
+mod device;
 mod generation;
 mod hang_up;
 mod hang_up_tenancy;
@@ -175,6 +176,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         link::CASES,
         security::CASES,
         deployment::CASES,
+        device::CASES,
         signing_keys::CASES,
         changes::CASES,
         audit::CASES,

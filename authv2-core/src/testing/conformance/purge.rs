@@ -41,6 +41,7 @@ fn before(sessions: Timestamp, counters: Timestamp, changes: Timestamp) -> Purge
     PurgeBefore {
         sessions,
         networks: counters,
+        devices: counters,
         counters,
         changes,
         samples: changes,

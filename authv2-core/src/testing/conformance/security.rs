@@ -146,6 +146,7 @@ async fn is_new(world: &World, device: Option<&str>, since: Timestamp) -> bool {
         email_key: email_of("ada"),
         network: None,
         device: device.map(str::to_owned),
+        presented: None,
         known_since: since,
         buckets: Vec::new(),
     };

@@ -155,8 +155,14 @@ async fn clears_the_counters_named_and_no_others(world: World) {
 
 pub(super) async fn known(world: &World, name: &str, network: Option<&str>, since: Timestamp) -> bool {
     let network = network.map(str::to_owned);
-    let query =
-        SignInQuery { email_key: email_of(name), network, device: None, known_since: since, buckets: Vec::new() };
+    let query = SignInQuery {
+        email_key: email_of(name),
+        network,
+        device: None,
+        presented: None,
+        known_since: since,
+        buckets: Vec::new(),
+    };
     world.store().sign_in_facts(query).await.unwrap().known_network
 }
 

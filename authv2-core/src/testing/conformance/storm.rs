@@ -167,6 +167,7 @@ impl Sea {
                 let before = PurgeBefore {
                     sessions: at(second),
                     networks: at(second),
+                    devices: at(0),
                     counters: at(second),
                     changes: at(0),
                     samples: at(0),

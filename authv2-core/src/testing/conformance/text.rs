@@ -66,7 +66,8 @@ async fn keeps_hostile_text_as_it_is(world: World) {
         let opened = world.open(session.clone()).await;
         assert_eq!(world.session(opened.id).await, session.record);
         let (email_key, network) = (new.email_key, Some(text.clone()));
-        let query = SignInQuery { email_key, network, device: None, known_since: at(0), buckets: Vec::new() };
+        let query =
+            SignInQuery { email_key, network, device: None, presented: None, known_since: at(0), buckets: Vec::new() };
         let facts = world.store().sign_in_facts(query).await.unwrap();
         assert!(facts.known_network, "{text:?}");
 
@@ -145,6 +146,7 @@ async fn finds_nothing_by_a_fragment_of_sql(world: World) {
             email_key: text.clone(),
             network: Some(text),
             device: None,
+            presented: None,
             known_since: at(0),
             buckets: vec![],
         };

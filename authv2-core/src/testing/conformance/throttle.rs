@@ -161,6 +161,7 @@ async fn tells_the_user_and_the_counters_of_a_sign_in(world: World) {
             email_key: email_of(name),
             network: Some("203.0.113.0/24".to_owned()),
             device: None,
+            presented: None,
             known_since: at(0),
             buckets: vec![counted, never],
         };

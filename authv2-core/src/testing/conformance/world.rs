@@ -21,10 +21,7 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, UserId},
     secret::SecretHash,
-    store::{
-        AuditRecord, ChangeRecord, Created, NewSession, Opened, OpenedRecord, SessionRecord, SharedStore, Updated,
-        UserRecord,
-    },
+    store::{AuditRecord, ChangeRecord, Created, NewSession, Opened, SessionRecord, SharedStore, Updated, UserRecord},
 };
 
 /// More rows than any case writes.
@@ -143,10 +140,10 @@ impl World {
     /// Opens `session`, which carries a refresh token, at the moment it was made for.
     pub(super) async fn open(&self, session: NewSession) -> SignedIn {
         let opened = self.store().open_session(session.clone(), act("session.login", session.record.created_at));
-        let Opened::New(OpenedRecord { generation, .. }) = opened.await.unwrap() else {
+        let Opened::New(opened) = opened.await.unwrap() else {
             panic!("the session must open");
         };
-        let record = SessionRecord { generation, ..session.record };
+        let record = SessionRecord { generation: opened.generation, ..session.record };
         SignedIn { id: record.id, refresh: session.refresh.unwrap(), record }
     }
 

@@ -70,7 +70,8 @@ async fn on_plain_http_in_development_the_cookies_are_unprefixed() {
     let (_, answer) = Browser::sign_in(&deployment.api, ADA).await;
     assert_attributes(&answer, "authv2", &["HttpOnly", "Path=/", "SameSite=Lax"]);
     assert_attributes(&answer, "authv2_csrf", &["Path=/", "SameSite=Lax"]);
-    assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
+    assert_attributes(&answer, "authv2_device", &["HttpOnly", "Path=/", "SameSite=Lax"]);
+    assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 3);
 }
 
 #[tokio::test]
