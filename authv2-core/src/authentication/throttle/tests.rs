@@ -112,7 +112,7 @@ async fn names_what_a_completed_sign_in_clears() {
         world.guess(second).await.unwrap();
     }
     let network = Network::of(IpAddr::from([192, 0, 2, 1]));
-    let cleared = world.throttle.cleared_names(ADA, Some(network));
+    let cleared = world.throttle.cleared_names(ADA, Some(network), None);
     let left = world.store.attempts(&cleared).await.unwrap();
     assert_eq!(left.iter().map(|counter| counter.count).collect::<Vec<_>>(), [10]);
     let blocked = world.throttle.blocking(Some(network), Duration::from_secs(60)).bucket;

@@ -69,7 +69,6 @@ impl World {
             network: None,
             device: None,
             browser: None,
-            notice: None,
             risk: Risk::Low,
             is_held: false,
             clear: Vec::new(),
