@@ -152,7 +152,6 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
     let none = Timestamp::from_seconds(0);
     let before = PurgeBefore {
         sessions: none,
-        challenges: none,
         networks: none,
         devices: none,
         counters: none,
@@ -160,6 +159,7 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
         samples: none,
         tokens: none,
         proofs: none,
+        challenges: none,
         events: none,
     };
     assert_eq!(store.purge(before).await.unwrap(), 1);
