@@ -108,6 +108,8 @@ codes! {
     StepUpRequired = "step_up_required", UNAUTHORIZED, Unauthenticated, "A fresher or stronger sign-in is required";
     /// The cross-site request forgery check failed.
     CsrfFailed = "csrf_failed", FORBIDDEN, Forbidden, "The request may have been forged by another site";
+    /// The e-mail must be verified before it can be signed in with.
+    EmailUnverified = "email_unverified", FORBIDDEN, Forbidden, "The e-mail is not verified";
     /// The password asked again is wrong.
     WrongPassword = "wrong_password", FORBIDDEN, Forbidden, "The password is wrong";
     /// The first factor was right: the second is wanted.

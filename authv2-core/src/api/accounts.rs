@@ -6,7 +6,7 @@ use super::{
     call::{Call, Reply},
     problem::Problem,
     shapes::{
-        Auth, ChangePasswordRequest, DeleteMeRequest, LoginRequest, LogoutAllRequest, Me, RefreshTokenRequest,
+        Auth, ChangePasswordRequest, DeleteMeRequest, LoginRequest, LogoutAllRequest, Me, Nothing, RefreshTokenRequest,
         RegisterRequest, RevokedResponse, SignInResponse, UpdateMeRequest, UserResponse,
     },
 };
@@ -21,9 +21,11 @@ use crate::{
 
 /// Make an account
 ///
-/// Signs nobody in.
+/// Signs nobody in. Where e-mails must be verified, the answer is 202 whether there is an account or not: a mail says
+/// what came of it.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = RegisterRequest, responses(
     (status = 201, body = UserResponse),
+    (status = 202, description = "A mail is on its way", body = Nothing),
     (status = 409, description = "`email_taken`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "`too_many_attempts`", body = Problem, content_type = "application/problem+json"),
@@ -34,8 +36,10 @@ pub(super) async fn register(call: Call<'_>) -> Result<Reply> {
     let display_name = fields.optional_string("display_name");
     fields.finish()?;
     let new = NewAccount { email: &email, password: &password, display_name: display_name.as_deref() };
-    let user = call.auth.register(new, &call.origin).await?;
-    Reply::json(StatusCode::CREATED, &UserResponse { user })
+    match call.auth.register(new, &call.origin).await? {
+        Some(user) => Reply::json(StatusCode::CREATED, &UserResponse { user }),
+        None => Reply::json(StatusCode::ACCEPTED, &Nothing {}),
+    }
 }
 
 /// Sign in
@@ -44,7 +48,7 @@ pub(super) async fn register(call: Call<'_>) -> Result<Reply> {
     responses(
     (status = 200, body = SignInResponse),
     (status = 401, description = "`invalid_credentials`, `invalid_dpop_proof`, `use_dpop_nonce`", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "`mfa_required`, with `mfa_token` and `methods`; `mfa_enrollment_required`, `not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`mfa_required`, with `mfa_token` and `methods`; `mfa_enrollment_required`, `email_unverified`, `not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`too_many_sessions`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "`too_many_attempts`", body = Problem, content_type = "application/problem+json"),

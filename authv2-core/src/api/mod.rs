@@ -28,6 +28,7 @@ mod openapi;
 mod organizations;
 mod problem;
 mod query;
+mod recovery;
 mod resource_types;
 mod roles;
 mod routes;

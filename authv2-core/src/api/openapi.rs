@@ -15,7 +15,7 @@ use super::{
     oauth::{self, OAuthError},
     organizations,
     problem::{self, Problem},
-    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
+    recovery, resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 
 #[derive(OpenApi)]
@@ -43,6 +43,12 @@ use super::{
         mfa::replace_recovery_codes,
         mfa::verify,
         mfa::step_up,
+        recovery::forgot,
+        recovery::reset,
+        recovery::verify,
+        recovery::request_verification,
+        recovery::request_link,
+        recovery::redeem_link,
         sessions::list,
         sessions::revoke,
         sessions::switch,

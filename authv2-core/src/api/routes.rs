@@ -7,7 +7,7 @@ use super::{
     body::Takes,
     call::{Call, Handler, Reply},
     decisions, devices, health, introspection, key_usage, members, metadata, mfa, mfa_policy, oauth, organizations,
-    resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
+    recovery, resource_types, roles, security, security_stream, service_accounts, sessions, signing_keys,
 };
 use crate::error::Result;
 
@@ -68,6 +68,12 @@ fn table() -> Vec<Route> {
         route!(POST "/auth/mfa/recovery-codes", SignedIn, Json, mfa::replace_recovery_codes),
         route!(POST "/auth/mfa/verify", SameSite, Json, mfa::verify),
         route!(POST "/auth/mfa/step-up", Proving, Json, mfa::step_up),
+        route!(POST "/auth/password/forgot", SameSite, Json, recovery::forgot),
+        route!(POST "/auth/password/reset", SameSite, Json, recovery::reset),
+        route!(POST "/auth/email/verify", SameSite, Json, recovery::verify),
+        route!(POST "/auth/email/verification", SignedIn, OptionalJson, recovery::request_verification),
+        route!(POST "/auth/login/link", SameSite, Json, recovery::request_link),
+        route!(POST "/auth/login/link/redeem", SameSite, Json, recovery::redeem_link),
         route!(GET "/auth/sessions", SignedIn, Nothing, sessions::list),
         route!(POST "/auth/session/switch", SignedIn, Json, sessions::switch),
         route!(DELETE "/auth/sessions/{id}", Ending, Nothing, sessions::revoke),

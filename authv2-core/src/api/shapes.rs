@@ -27,6 +27,10 @@ pub(super) struct RegisterRequest {
     display_name: Option<String>,
 }
 
+/// An answer that says no more than its status: `{}`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Nothing {}
+
 /// `POST /auth/login`.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a request that is read field by field")]

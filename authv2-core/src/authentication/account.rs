@@ -6,26 +6,38 @@ use crate::{
     client::Network,
     error::{Code, Error, Result},
     id::{MemberId, UserId},
+    mail::{Kind, Recipient},
     permission::{Model, OWNER, has_owner},
     principal::Principal,
     store::{AtRevision, OrganizationRecord, Updated, UserRecord},
-    user::{NewAccount, PasswordCheck, Registered, User},
+    user::{NewAccount, PasswordCheck, Registered, User, email::Email},
 };
 
 impl AuthenticationService {
-    /// Makes an account. Signs nobody in, least of all where the e-mail is taken.
+    /// Makes an account. Signs nobody in, least of all where the e-mail is taken. None where the settings want e-mails
+    /// verified: whether there is an account now, or was before, a mail alone tells.
     ///
     /// # Errors
-    /// [`Code::EmailTaken`], [`Code::ValidationFailed`] with each field, [`Code::TooManyAttempts`] for a network that
-    /// finds many e-mails taken, [`Code::PermissionDenied`] where registration is closed, or an outage.
-    pub async fn register(&self, new: NewAccount<'_>, origin: &Origin) -> Result<User> {
+    /// [`Code::EmailTaken`], unless e-mails are to be verified; [`Code::ValidationFailed`] with each field,
+    /// [`Code::TooManyAttempts`] for a network that finds many e-mails taken, or asks for many mails,
+    /// [`Code::PermissionDenied`] where registration is closed, or an outage.
+    pub async fn register(&self, new: NewAccount<'_>, origin: &Origin) -> Result<Option<User>> {
         if !self.0.config.registration.open {
             return Err(Error::new(Code::PermissionDenied, "registration is closed"));
         }
+        let email_key = email_key(new.email);
+        if self.0.config.registration.require_verified_email {
+            let (asking, mail) = self.admit_mail(Kind::Registration, email_key, origin).await?;
+            self.0.users.register_unseen(new, mail, origin).await?;
+            let act = Act::new("user.registration_requested", Actor::Anonymous, self.now(), origin);
+            self.0.store.count_failure(asking.count.clone(), act).await?;
+            return Ok(None);
+        }
         let network = origin.ip.map(Network::of);
         let attempt = self.0.throttle.admit_registration(&self.0.store, network, || self.now()).await?;
-        match self.0.users.register(new, attempt.on_failure.clone(), origin).await? {
-            Registered::New(user) => Ok(User::from(&user)),
+        let mail = self.mail(Kind::VerifyEmail, Recipient::Owner(email_key), origin)?;
+        match self.0.users.register(new, attempt.on_failure.clone(), mail, origin).await? {
+            Registered::New(user) => Ok(Some(User::from(&user))),
             Registered::EmailTaken | Registered::AlreadyFounded => {
                 Err(Error::new(Code::EmailTaken, "sign in, or use another e-mail"))
             }
@@ -66,7 +78,8 @@ impl AuthenticationService {
     ) -> Result<()> {
         let user = self.reask(principal, current, "user.password_change_refused", origin).await?;
         let keep = principal.session_id();
-        match self.0.users.change_password(&user, new, keep, origin).await? {
+        let notice = self.notice(Kind::PasswordChanged, user.id, origin)?;
+        match self.0.users.change_password(&user, new, keep, notice, origin).await? {
             Updated::Done(()) => Ok(()),
             Updated::Missing => Err(gone()),
             Updated::Stale => Err(Error::new(Code::VersionConflict, "the password was changed meanwhile")),
@@ -79,12 +92,13 @@ impl AuthenticationService {
     /// [`Code::WrongPassword`], [`Code::TooManyAttempts`], [`Code::LastOwner`] if it is the last owner of an
     /// organization, or an outage.
     pub async fn delete_me(&self, principal: &Principal, password: &str, origin: &Origin) -> Result<()> {
-        self.reask(principal, password, "user.deletion_refused", origin).await?;
-        let user = principal.signed_in()?.user().id;
+        let UserRecord { id: user, email, .. } =
+            self.reask(principal, password, "user.deletion_refused", origin).await?;
+        let notice = self.notice_to(Kind::AccountDeleted, Recipient::Address(email), origin)?;
         let mut tries = Tries::new();
         loop {
             let memberships = self.dispensable(user).await?;
-            match self.0.users.delete(user, memberships, Actor::User(user), origin).await? {
+            match self.0.users.delete(user, memberships, notice.clone(), Actor::User(user), origin).await? {
                 Updated::Done(()) | Updated::Missing => return Ok(()),
                 Updated::Stale => tries.again().await?,
             }
@@ -132,6 +146,11 @@ impl AuthenticationService {
             }
         }
     }
+}
+
+/// An e-mail in its comparison form. What is none is an unknown one, and is treated like any other.
+pub(super) fn email_key(written: &str) -> String {
+    Email::parse(written).map_or_else(|_| written.chars().take(254).collect(), |email| email.key().to_owned())
 }
 
 fn gone() -> Error {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    About, AuthenticationService, Inner, TokenType, dpop::refused, first_factor::FirstFactor, tenant::not_a_member,
-    throttle::Place,
+    About, AuthenticationService, Inner, TokenType, account::email_key, first_factor::FirstFactor,
+    tenant::not_a_member, throttle::Place,
 };
 use crate::{
     audit::{Act, Actor, DeviceClaim, Origin, Outcome},
@@ -12,14 +12,14 @@ use crate::{
     clock::Timestamp,
     error::{Code, Error, Result},
     id::{SessionId, TokenId},
-    jwt::{AccessClaims, Audience, Confirmation, MintError, ProofRefusal, jkt},
+    jwt::{AccessClaims, Audience, Confirmation, MintError, jkt},
     principal::Principal,
     secret::Secret,
     security::Signs,
     session::{LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionSecret, Watched, device::Device},
     store::{Proof, SessionRecord, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
-    user::{PasswordCheck, User, email::Email},
+    user::{PasswordCheck, User},
 };
 
 /// The `client_id` of tokens that users of this deployment get (RFC 9068 section 2.2).
@@ -107,7 +107,8 @@ impl AuthenticationService {
     /// Unknown e-mail, wrong password and disabled account give the same answer after the same work.
     ///
     /// # Errors
-    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::TooManySessions`],
+    /// [`Code::InvalidCredentials`], [`Code::TooManyAttempts`], [`Code::NotAMember`], [`Code::EmailUnverified`] where the
+    /// settings want it verified and all else was right, [`Code::TooManySessions`],
     /// [`Code::InvalidDpopProof`] for a proof that was used before, or that is missing where the settings want one,
     /// [`Code::MalformedRequest`] for one with a cookie, or an outage (a full hash pool is one).
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
@@ -121,16 +122,8 @@ impl AuthenticationService {
     }
 
     async fn try_login(&self, login: Login, origin: &Origin) -> Result<SignedIn> {
-        match (login.transport, login.proof) {
-            (Transport::Cookie, Some(_)) => {
-                return Err(Error::new(Code::MalformedRequest, "a cookie is bound to no key: send no `DPoP` with it"));
-            }
-            (Transport::Bearer, None) if self.0.config.dpop.required => return Err(refused(ProofRefusal::Missing)),
-            _ => {}
-        }
-        // What is no e-mail is an unknown one, and is treated like any other.
-        let email_key = Email::parse(&login.email)
-            .map_or_else(|_| login.email.chars().take(254).collect(), |email| email.key().to_owned());
+        self.require_fitting_proof(login.transport, login.proof)?;
+        let email_key = email_key(&login.email);
         let Inner { throttle, monitor, .. } = &*self.0;
         let network = origin.ip.map(Network::of);
         let device =
@@ -174,6 +167,12 @@ impl AuthenticationService {
                 tenant
             }
         };
+        // Administrators are made by operators, who know whose the address is.
+        if self.0.config.registration.require_verified_email && !user.email_verified && !user.platform_admin {
+            let act = self.failed_login(Some(&user), origin, "email_unverified");
+            self.0.store.count_failure(Vec::new(), act).await?;
+            return Err(Error::new(Code::EmailUnverified, "follow the link in the mail that you were sent"));
+        }
         let first = FirstFactor {
             verified_hash: user.password_hash.clone(),
             user,

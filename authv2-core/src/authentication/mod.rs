@@ -37,6 +37,7 @@ mod mfa;
 mod monitor;
 mod organizations;
 mod outbox;
+mod recovery;
 mod requirement;
 mod revocation;
 mod roles;
@@ -61,6 +62,7 @@ pub use self::{
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
     mfa::Reproof,
+    recovery::LinkRedemption,
     requirement::Requirement,
 };
 use self::{

@@ -350,11 +350,15 @@ impl Monitor {
         }
         let is_attacked =
             self.sign_ins.is_pressed(now) || failures.of_account >= i64::from(self.throttle.account_limit);
+        Signs { under_attack: is_attacked && !watched.is_known, is_held: self.holds(signs), ..signs }
+    }
+
+    /// Whether a session is held for what is unusual about its sign-in.
+    pub(super) fn holds(&self, signs: Signs) -> bool {
         let config = &self.config;
-        let is_held = (signs.new_device && config.on_new_device == Reaction::StepUp)
+        (signs.new_device && config.on_new_device == Reaction::StepUp)
             || (signs.new_network && config.on_new_network == Reaction::StepUp)
-            || (signs.dormant && config.on_dormant_account_used == Reaction::StepUp);
-        Signs { under_attack: is_attacked && !watched.is_known, is_held, ..signs }
+            || (signs.dormant && config.on_dormant_account_used == Reaction::StepUp)
     }
 
     /// Whether an account is dormant to whom nobody has signed in since `last`.

@@ -11,10 +11,12 @@ use super::{
     },
 };
 use crate::{
-    audit::{Act, Actor, Origin},
+    audit::{Act, Actor, Origin, Outcome},
     clock::Clock,
     error::{Error, FieldError},
     id::{SessionId, UserId},
+    mail::NewMail,
+    secret::SecretHash,
     store::{
         AtRevision, BucketRule, Created, NewUser, ProfileChange, Redacted, SharedStore, StoreError, Updated,
         UserRecord, UserStatus,
@@ -34,6 +36,13 @@ pub struct NewAccount<'a> {
     pub password: &'a crate::secret::Secret,
     /// What to call the user.
     pub display_name: Option<&'a str>,
+}
+
+/// An account whose fields are all acceptable.
+struct Judged {
+    email: Email,
+    display_name: Option<String>,
+    password: Password,
 }
 
 /// What became of a registration. Finding the e-mail taken never signs anybody in.
@@ -113,11 +122,51 @@ impl UserService {
         &self,
         new: NewAccount<'_>,
         count_if_taken: Vec<BucketRule>,
+        mail: Option<NewMail>,
         origin: &Origin,
     ) -> Result<Registered, UserError> {
         let user = NewUser { count_if_taken, ..self.prepare(&new).await? };
-        let act = Act::new("user.registered", Actor::Anonymous, self.clock.now(), origin).on(user.id);
+        let act = Act::new("user.registered", Actor::Anonymous, self.clock.now(), origin).on(user.id).telling(mail);
         Ok(registered(self.store.create_user(user, act).await?))
+    }
+
+    /// Makes an account, or not, without telling which: the mail does, to whoever reads it. The work is the same, down to
+    /// one password hash.
+    ///
+    /// Where somebody registers an e-mail that nobody has verified once more and with another password, the account loses
+    /// the one it has: it may be that of whoever came first to take over what the owner of the mailbox would use.
+    ///
+    /// # Errors
+    /// As [`UserService::register`].
+    pub async fn register_unseen(
+        &self,
+        new: NewAccount<'_>,
+        mail: Option<NewMail>,
+        origin: &Origin,
+    ) -> Result<(), UserError> {
+        let Judged { email, display_name, password } = self.judge(&new)?;
+        let act = || Act::new("user.registered", Actor::Anonymous, self.clock.now(), origin).telling(mail.clone());
+        let taken = |user: UserId| act().on(user).ended(Outcome::Failure, "email_taken");
+        loop {
+            let Some(user) = self.store.user_by_email(email.key()).await? else {
+                let hash = self.measured(self.hashing.hash(password.clone())).await?;
+                let user = NewUser::of(&email, display_name.clone(), hash);
+                let act = act().on(user.id);
+                match self.store.create_user(user, act).await? {
+                    Created::New(_) => return Ok(()),
+                    // Somebody else did at the same moment: it is judged as a known one.
+                    Created::EmailTaken | Created::AlreadyFounded => continue,
+                }
+            };
+            let checked = self.check_password(Some(&user), new.password.expose()).await?;
+            match (checked, user.password_hash) {
+                (PasswordCheck::Wrong, Some(current)) if !user.email_verified => {
+                    self.store.void_password(user.id, current.0, taken(user.id)).await?;
+                }
+                _ => self.store.count_failure(Vec::new(), taken(user.id)).await?,
+            }
+            return Ok(());
+        }
     }
 
     /// Makes the first platform administrator, unless there is one. Never promotes an existing account.
@@ -147,6 +196,12 @@ impl UserService {
     }
 
     async fn prepare(&self, new: &NewAccount<'_>) -> Result<NewUser, UserError> {
+        let Judged { email, display_name, password } = self.judge(new)?;
+        let hash = self.measured(self.hashing.hash(password)).await?;
+        Ok(NewUser::of(&email, display_name, hash))
+    }
+
+    fn judge(&self, new: &NewAccount<'_>) -> Result<Judged, UserError> {
         let mut problems = Vec::new();
         let email = Email::parse(new.email).map_err(|problem| problems.push(email_problem(&problem))).ok();
         let display_name = new.display_name.map(|name| self::display_name(name, &mut problems));
@@ -156,15 +211,7 @@ impl UserService {
         if !problems.is_empty() {
             return Err(UserError::Invalid(problems));
         }
-        Ok(NewUser {
-            id: UserId::new(),
-            email: email.as_str().to_owned(),
-            email_key: email.key().to_owned(),
-            display_name,
-            password_hash: Some(self.measured(self.hashing.hash(password)).await?),
-            platform_admin: false,
-            count_if_taken: Vec::new(),
-        })
+        Ok(Judged { email, display_name, password })
     }
 
     /// Whether `password` is the user's. Takes the same time for a user that does not exist.
@@ -196,6 +243,7 @@ impl UserService {
         user: &UserRecord,
         new: &str,
         keep: Option<SessionId>,
+        mail: Option<NewMail>,
         origin: &Origin,
     ) -> Result<Updated<()>, UserError> {
         let mut problems = Vec::new();
@@ -205,8 +253,32 @@ impl UserService {
         };
         let hash = self.measured(self.hashing.hash(new)).await?;
         let act = Act::new("user.password_changed", Actor::User(user.id), self.clock.now(), origin).on(user.id);
+        let act = act.telling(mail);
         let current = user.password_hash.clone().map(|hash| hash.0);
         Ok(self.store.change_password(user.id, current, hash.0, keep, act).await?)
+    }
+
+    /// Sets another password by the token of a link, whose user is known, and ends all its sessions. The password is
+    /// judged first: one that is not acceptable uses nothing up. None if the token has been used meanwhile, or has ended.
+    ///
+    /// # Errors
+    /// As [`UserService::change_password`].
+    pub async fn reset_password(
+        &self,
+        user: &UserRecord,
+        token: SecretHash,
+        new: &str,
+        mail: Option<NewMail>,
+        origin: &Origin,
+    ) -> Result<Option<UserRecord>, UserError> {
+        let mut problems = Vec::new();
+        let context: Vec<&str> = [user.email.as_str()].into_iter().chain(user.display_name.as_deref()).collect();
+        let Some(new) = self.accept(new, &context, "new_password", &mut problems) else {
+            return Err(UserError::Invalid(problems));
+        };
+        let hash = self.measured(self.hashing.hash(new)).await?;
+        let act = Act::new("user.password_reset", Actor::User(user.id), self.clock.now(), origin).telling(mail);
+        Ok(self.store.reset_password(token, hash.0, act).await?)
     }
 
     /// Changes what a user says of itself; `Some(None)` removes the display name.
@@ -259,10 +331,11 @@ impl UserService {
         &self,
         user: UserId,
         memberships: Vec<AtRevision>,
+        mail: Option<NewMail>,
         actor: Actor,
         origin: &Origin,
     ) -> Result<Updated<()>, UserError> {
-        let act = Act::new("user.deleted", actor, self.clock.now(), origin).on(user);
+        let act = Act::new("user.deleted", actor, self.clock.now(), origin).on(user).telling(mail);
         Ok(self.store.delete_user(user, memberships, act).await?)
     }
 
@@ -292,6 +365,20 @@ impl UserService {
             .check(password, context)
             .map_err(|found| problems.extend(found.iter().map(|problem| password_problem(field, problem))))
             .ok()
+    }
+}
+
+impl NewUser {
+    fn of(email: &Email, display_name: Option<String>, hash: Redacted) -> Self {
+        Self {
+            id: UserId::new(),
+            email: email.as_str().to_owned(),
+            email_key: email.key().to_owned(),
+            display_name,
+            password_hash: Some(hash),
+            platform_admin: false,
+            count_if_taken: Vec::new(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use http::Uri;
 
 pub use self::step_up::Reproof;
 pub(super) use self::{challenge::risk_left, verify::Answer};
-use super::{AuthenticationService, throttle::Attempt};
+use super::{AuthenticationService, account::email_key, throttle::Attempt};
 use crate::{
     audit::{Act, Origin},
     config::MfaConfig,
@@ -22,7 +22,6 @@ use crate::{
     mfa::{RecoveryCode, RecoveryKey, TotpSecret},
     secret::Secret,
     store::{SecondFactor, TotpRecord, UserRecord},
-    user::email::Email,
 };
 
 /// What second factors are kept and shown with.
@@ -89,11 +88,6 @@ impl AuthenticationService {
     /// apart on a device that the user is known on.
     pub(super) async fn admit_code(&self, user: &UserRecord, origin: &Origin) -> Result<Attempt> {
         let device = self.known_device(user.id, origin).await?;
-        self.0.throttle.admit_reasked(&self.0.store, &email_key(user), device, || self.now()).await
+        self.0.throttle.admit_reasked(&self.0.store, &email_key(&user.email), device, || self.now()).await
     }
-}
-
-/// The e-mail of a user in its comparison form. Stored e-mails parse: they did when they came.
-pub(super) fn email_key(user: &UserRecord) -> String {
-    Email::parse(&user.email).map_or_else(|_| user.email.clone(), |email| email.key().to_owned())
 }

@@ -82,7 +82,6 @@ pub(super) struct Attempt {
 }
 
 /// A mail that may be asked for. Dropping it says that the asking has been counted, or has come to nothing.
-#[allow(dead_code, reason = "for whoever asks for mails")]
 pub(super) struct Asking {
     /// Whether the mail is sent: its address may have been sent enough.
     pub(super) goes_out: bool,
@@ -159,8 +158,8 @@ impl Throttle {
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
-    /// What is known of where a sign-in goes on from whose first factor was let through before, and the counters that it
-    /// clears once it is complete.
+    /// What is known of where a sign-in comes from that no limit stops here (a link in a mail, a second factor whose first
+    /// one was let through before), and the counters that it clears once it is complete.
     ///
     /// # Errors
     /// The store's.
@@ -207,20 +206,12 @@ impl Throttle {
         self.admit_one(store, rule, now).await
     }
 
-    /// The counters that a completed sign-in clears, for those that were let through otherwise than by
-    /// [`Throttle::admit`].
-    #[allow(dead_code, reason = "for sign-ins in two steps")]
-    pub(super) fn cleared_names(&self, email_key: &str, network: Option<Network>) -> Vec<Bucket> {
-        Names::new(&self.key, email_key, network, None).own().collect()
-    }
-
     /// Lets a mail to an address be asked for, or refuses it: askings count per network and per address, whether or not
     /// somebody has the address. An address that has been sent enough is no reason to refuse, since whoever asks may be
     /// a stranger to it: then nothing goes out.
     ///
     /// # Errors
     /// As [`Throttle::admit`], for the network.
-    #[allow(dead_code, reason = "for whoever asks for mails")]
     pub(super) async fn admit_mail(
         &self,
         store: &SharedStore,

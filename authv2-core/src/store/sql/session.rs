@@ -219,7 +219,7 @@ impl Tx {
             .bind(&new.verified_hash)
             .bind(new.is_held)
             .fetch_optional(conn))?;
-        let Some(user) = user else { return Ok(Opened::Void) };
+        let Some(mut user) = user else { return Ok(Opened::Void) };
         if let Some(proof) = &new.proof
             && !self.use_proof(proof).await?
         {
@@ -230,6 +230,7 @@ impl Tx {
             self.abandon();
             return Ok(Opened::Spent);
         }
+        user.email_verified |= new.spends.link.is_some();
         if !self.make_room(new, act.at).await? {
             self.abandon();
             return Ok(Opened::TooMany);

@@ -45,6 +45,8 @@ mod hang_up_verbs;
 mod isolation;
 mod key_usage;
 mod limits;
+mod link;
+mod mail;
 mod member;
 mod mfa;
 mod organization;
@@ -169,6 +171,8 @@ pub fn cases() -> impl Iterator<Item = Case> {
         races::CASES,
         storm::CASES,
         throttle::CASES,
+        mail::CASES,
+        link::CASES,
         security::CASES,
         deployment::CASES,
         device::CASES,
