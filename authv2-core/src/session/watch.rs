@@ -48,6 +48,11 @@ impl SessionService {
             .changed_by(session, origin.ip, origin.user_agent.as_deref())
             .and_then(|change| config.worth_noting(change, session));
         let Some(change) = change else { return Ok((self.judge(live), None)) };
+        // What is held is compared no further, unless it is to end: a sign-in that is held must not turn into a session that
+        // is merely used from elsewhere, which the same password releases.
+        if self.is_held(session) && !config.revokes(change) {
+            return Ok((Watched::StepUp(live), None));
+        }
         let (id, user) = (session.id, session.user_id);
         let act = Act::new("session.context_changed", Actor::User(user), clock.now(), origin).on(id);
         if config.revokes(change) {

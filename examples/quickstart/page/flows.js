@@ -6,7 +6,7 @@
     for (const form of document.querySelectorAll("form")) form.reset();
     const [me] = await Promise.all([call("GET", "/auth/me"), showSessions(), showDevices()]);
     showProfile(me);
-    element("password-username").value = me.user.email;
+    for (const field of document.querySelectorAll("[data-account]")) field.value = me.user.email;
     view(true);
     element("profile-title").focus();
   }

@@ -9,6 +9,7 @@
 
 mod attack;
 mod browser;
+mod browser_recovery;
 mod chaos;
 mod cli;
 mod contract;
@@ -31,6 +32,7 @@ mod row_security;
 mod session_limits;
 mod signer;
 mod store;
+mod timing;
 mod token_revocation;
 mod tokens_at_hand;
 mod wycheproof_jose;

@@ -12,7 +12,7 @@ use crate::{
     secret::{Secret, SecretHash},
     security::Signs,
     session::device::Device,
-    store::{ChallengeRecord, Proof, SecondFactor, SignInFacts, SignInQuery, Transport, UserRecord, UserStatus},
+    store::{ChallengeRecord, Proof, SecondFactor, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
     tenant::Tenant,
 };
@@ -103,17 +103,9 @@ impl AuthenticationService {
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
         let presented = origin.device.and_then(|claim| claim.of(user.id));
-        let email_key = email_key(&user.email);
-        let clear = throttle.cleared_names(&email_key, network, presented);
-        let query = SignInQuery {
-            email_key,
-            network: network.map(|network| network.to_string()),
-            device: device.clone(),
-            presented,
-            known_since: self.now() - self.0.config.throttle.known_network_ttl,
-            buckets: Vec::new(),
-        };
-        let SignInFacts { known_network, new_device, known_device, .. } = store.sign_in_facts(query).await?;
+        let place = Place { network, device: device.clone(), presented };
+        let (facts, clear) = throttle.look_again(store, &email_key(&user.email), place, self.now()).await?;
+        let SignInFacts { known_network, new_device, known_device, .. } = facts;
         // What is unusual about where it goes on from, and what was unusual about where it began.
         let began = Signs::named(&challenge.signs);
         let signs = Signs {

@@ -158,6 +158,33 @@ impl Throttle {
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
     }
 
+    /// What is known of where a sign-in comes from that no limit stops here (a link in a mail, a second factor whose first
+    /// one was let through before), and the counters that it clears once it is complete.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn look_again(
+        &self,
+        store: &SharedStore,
+        email_key: &str,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<(SignInFacts, Vec<Bucket>)> {
+        let Place { network, device, presented } = place;
+        let names = Names::new(&self.key, email_key, network, presented);
+        let query = SignInQuery {
+            email_key: email_key.to_owned(),
+            network: network.map(|network| network.to_string()),
+            device,
+            presented,
+            known_since: now - self.config.known_network_ttl,
+            buckets: names.all.clone(),
+        };
+        let facts = store.sign_in_facts(query).await?;
+        let clear = names.cleared(&facts);
+        Ok((facts, clear))
+    }
+
     /// Lets a code, or a password asked again, be judged, or refuses it: these count per account alone, across tokens and
     /// networks, until a sign-in is completed. On a device that the user is known on they count by themselves: whoever
     /// guesses elsewhere does not keep the owner out.
@@ -179,24 +206,12 @@ impl Throttle {
         self.admit_one(store, rule, now).await
     }
 
-    /// The counters that a completed sign-in clears, for those that were let through otherwise than by
-    /// [`Throttle::admit`].
-    pub(super) fn cleared_names(
-        &self,
-        email_key: &str,
-        network: Option<Network>,
-        presented: Option<DeviceId>,
-    ) -> Vec<Bucket> {
-        Names::new(&self.key, email_key, network, presented).own().collect()
-    }
-
     /// Lets a mail to an address be asked for, or refuses it: askings count per network and per address, whether or not
     /// somebody has the address. An address that has been sent enough is no reason to refuse, since whoever asks may be
     /// a stranger to it: then nothing goes out.
     ///
     /// # Errors
     /// As [`Throttle::admit`], for the network.
-    #[allow(dead_code, reason = "for whoever asks for mails")]
     pub(super) async fn admit_mail(
         &self,
         store: &SharedStore,
@@ -243,31 +258,6 @@ impl Throttle {
             }
         });
         admitted.await.unwrap_or_else(|_| Err(overloaded()))
-    }
-
-    /// What a sign-in is judged by that no limit stops, and what it clears once it is complete.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(super) async fn facts(
-        &self,
-        store: &SharedStore,
-        email_key: &str,
-        Place { network, device, presented }: Place,
-        now: Timestamp,
-    ) -> Result<(SignInFacts, Vec<Bucket>)> {
-        let names = Names::new(&self.key, email_key, network, presented);
-        let query = SignInQuery {
-            email_key: email_key.to_owned(),
-            network: network.map(|network| network.to_string()),
-            device,
-            presented,
-            known_since: now - self.config.known_network_ttl,
-            buckets: names.all.clone(),
-        };
-        let facts = store.sign_in_facts(query).await?;
-        let clear = names.cleared(&facts);
-        Ok((facts, clear))
     }
 
     /// Lets a registration through, or refuses it: finding e-mails taken counts per network, so that addresses

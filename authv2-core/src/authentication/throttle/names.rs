@@ -48,18 +48,13 @@ impl Names {
         names
     }
 
-    /// What a completed sign-in clears: the account's own counters. A network's stay.
-    pub(super) fn own(&self) -> impl Iterator<Item = Bucket> {
-        self.all.iter().copied().filter(|name| !self.networks.contains(name))
-    }
-
-    /// The same, as far as there are any. On a device that the user is known on it clears what failed there: what
+    /// What a completed sign-in clears: the account's own counters, as far as there are any. A network's stay. On a device that the user is known on it clears what failed there: what
     /// strangers have tried elsewhere goes on counting against them.
     pub(super) fn cleared(&self, facts: &SignInFacts) -> Vec<Bucket> {
         let exists = |name: &Bucket| facts.attempts.iter().any(|stored| stored.bucket == *name);
         match facts.known_device {
             Some(_) => self.device.into_iter().chain(self.reasked.get(1).copied()).filter(exists).collect(),
-            None => self.own().filter(exists).collect(),
+            None => self.all.iter().copied().filter(|name| !self.networks.contains(name)).filter(exists).collect(),
         }
     }
 }

@@ -106,17 +106,36 @@ async fn forgets_no_wrong_code_with_the_window_of_sign_ins() {
 }
 
 #[tokio::test]
-async fn names_what_a_completed_sign_in_clears() {
+async fn a_completed_sign_in_clears_what_failed_for_the_account_and_not_for_the_network() {
     let world = World::new().await;
+    let network = Some(Network::of(IpAddr::from([192, 0, 2, 1])));
+    let place = Place { network, device: None, presented: None };
     for second in 0..10 {
         world.guess(second).await.unwrap();
     }
-    let network = Network::of(IpAddr::from([192, 0, 2, 1]));
-    let cleared = world.throttle.cleared_names(ADA, Some(network), None);
-    let left = world.store.attempts(&cleared).await.unwrap();
-    assert_eq!(left.iter().map(|counter| counter.count).collect::<Vec<_>>(), [10]);
-    let blocked = world.throttle.blocking(Some(network), Duration::from_secs(60)).bucket;
-    assert!(!cleared.contains(&blocked), "what a network has done to others stays");
+    let (_, attempt) = world.throttle.admit(&world.store, ADA, place.clone(), || at(10)).await.unwrap();
+    world.count(attempt.on_failure, 10).await;
+    let (_, clear) = world.throttle.look_again(&world.store, ADA, place, at(11)).await.unwrap();
+    let mut counts: Vec<i64> =
+        world.store.attempts(&clear).await.unwrap().iter().map(|counter| counter.count).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 10], "the pair, the account, and the codes");
+    let blocked = world.throttle.blocking(network, Duration::from_secs(60)).bucket;
+    assert!(!clear.contains(&blocked), "what a network has done to others stays");
+}
+
+#[tokio::test]
+async fn codes_on_a_known_device_count_there_alone() {
+    let world = World::new().await;
+    let device = DeviceId::new();
+    for second in 0..10 {
+        world.guess(second).await.unwrap();
+    }
+    world.guess(10).await.unwrap_err();
+    let admitted = world.throttle.admit_reasked(&world.store, ADA, Some(device), || at(10)).await;
+    assert!(admitted.is_ok());
+    let other = world.throttle.admit_reasked(&world.store, "bob@example.org", None, || at(10)).await;
+    assert!(other.is_ok());
 }
 
 #[tokio::test]

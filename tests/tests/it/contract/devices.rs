@@ -8,6 +8,7 @@ use super::fixture::{
     ADA, Deployment, PASSWORD, Store, WRONG, assert_problem, get, is_live, members, on_each_store, post, quick,
     register, send, set_cookie, sign_in, sign_up, start,
 };
+use super::mfa_client::{Authenticator, mfa_token, verify};
 
 on_each_store!(
     a_browser_is_known_from_its_first_sign_in_on,
@@ -248,6 +249,62 @@ async fn a_password_asked_again_on_a_known_device_counts_there_alone() {
     assert_problem(&answer, 429, "too_many_attempts");
     let answer = again.call(Method::POST, "/auth/password/change", Some(change(PASSWORD))).await;
     assert_eq!(answer.status, 204, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_new_browser_is_told_of_by_mail_and_a_known_one_is_not() {
+    let deployment = start(quick()).await;
+    let (api, server) = (&deployment.api, &deployment.server);
+    register(api, ADA).await;
+    let first = Visitor::sign_in(api, ADA, "").await;
+    let known = Visitor::sign_in(api, ADA, &first.device).await;
+    let road = deployment.from(9, 1);
+    Visitor::sign_in(&road, ADA, "").await;
+    let mail = server.wait_for_mail(ADA, "new_device").await.unwrap();
+    for fact in ["127.0.9.1", "Firefox"] {
+        assert!(mail.text.contains(fact), "{fact} in {}", mail.text);
+    }
+    assert_eq!(mail.token, "");
+    // Of four sign-ins one was on a browser that was neither the first nor a known one.
+    Visitor::sign_in(api, ADA, &known.device).await;
+    Visitor::sign_in(&road, ADA, "").await;
+    let mails = server.wait_for_mails(ADA, "new_device", 2).await.unwrap();
+    assert_eq!(mails.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reset_password_forgets_every_device() {
+    let deployment = start(quick()).await;
+    let (api, server) = (&deployment.api, &deployment.server);
+    register(api, ADA).await;
+    let known = Visitor::sign_in(api, ADA, "").await;
+    assert_eq!(post(api, "/auth/password/forgot", "", json!({"email": ADA})).await.status, 202);
+    let mail = server.wait_for_mail(ADA, "reset_password").await.unwrap();
+    let body = json!({"token": mail.token, "new_password": PASSWORD});
+    assert_eq!(post(api, "/auth/password/reset", "", body).await.status, 204);
+    let again = Visitor::sign_in(api, ADA, &known.device).await;
+    assert_ne!(again.device, known.device);
+    assert_eq!(again.devices().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_sign_in_with_a_second_factor_or_by_a_link_makes_a_browser_known_too() {
+    let deployment = start(quick()).await;
+    let (api, server) = (&deployment.api, &deployment.server);
+    register(api, ADA).await;
+    assert_eq!(post(api, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);
+    let mail = server.wait_for_mail(ADA, "sign_in_link").await.unwrap();
+    let body = json!({"token": mail.token, "transport": "cookie"});
+    let by_link = Visitor::of(api, &post(api, "/auth/login/link/redeem", "", body).await);
+    assert_eq!(by_link.devices().await.len(), 1);
+
+    let tokens = sign_in(api, ADA).await;
+    let mut authenticator = Authenticator::enrol(api, &tokens.access).await;
+    // Only the completed sign-in does.
+    let begun = login_on(api, ADA, PASSWORD, "").await;
+    assert_eq!(set_cookie(&begun, "authv2_device"), None);
+    let verified = verify(api, &mfa_token(&begun), &authenticator.next_code()).await;
+    assert_eq!(Visitor::of(api, &verified).devices().await.len(), 2);
 }
 
 async fn a_new_password_keeps_the_present_device_alone(store: Store) {

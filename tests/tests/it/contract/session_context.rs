@@ -13,8 +13,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::fixture::{
-    ADA, Browser, Deployment, PASSWORD, Store, Tokens, assert_problem, on_each_store, quick, refresh, register, send,
-    start,
+    ADA, Browser, Deployment, PASSWORD, Store, Tokens, assert_problem, get, on_each_store, post, quick, refresh,
+    register, send, start,
 };
 
 on_each_store!(
@@ -99,6 +99,35 @@ async fn a_held_session_does_nothing_but_end(store: Store) {
     let fresh = sign_in(api).await;
     assert_eq!(call(api, Method::POST, "/auth/logout-all", &held[2].access, PHONE).await.json, json!({"revoked": 2}));
     assert_problem(&me(api, &fresh.access, FIREFOX).await, 401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_held_sign_in_that_moves_is_not_released_by_its_password() {
+    let settings =
+        quick().with("AUTHV2_SECURITY__ON_NEW_NETWORK", "step_up").with("AUTHV2_SESSION__ON_NETWORK_CHANGE", "step_up");
+    let deployment = start(settings).await;
+    let (api, away, further) = (&deployment.api, deployment.from(9, 1), deployment.from(10, 1));
+    register(api, ADA).await;
+    sign_in(api).await;
+    let held = sign_in(&away).await;
+    let step_up =
+        async |api: &Api, token: &str| post(api, "/auth/mfa/step-up", token, json!({"password": PASSWORD})).await;
+    for place in [&away, &further, &away] {
+        assert_problem(&me(place, &held.access, FIREFOX).await, 401, "step_up_required");
+        assert_problem(&step_up(place, &held.access).await, 401, "step_up_required");
+    }
+    // A link does let the owner in, from there too.
+    assert_eq!(post(&away, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);
+    let mail = deployment.server.wait_for_mail(ADA, "sign_in_link").await.unwrap();
+    let redeemed = post(&away, "/auth/login/link/redeem", "", json!({"token": mail.token})).await;
+    let opened = Tokens::of(&redeemed);
+    assert_eq!(get(&away, "/auth/me", &opened.access).await.status, 200);
+    // Whereas a session that was good and moves has its owner's password.
+    let good = sign_in(api).await;
+    assert_problem(&get(&further, "/auth/me", &good.access).await, 401, "step_up_required");
+    let released = step_up(&further, &good.access).await;
+    assert_eq!(released.status, 200, "{}", released.text);
+    assert_eq!(get(&further, "/auth/me", released.string("/access_token")).await.status, 200);
 }
 
 async fn a_session_ends_where_the_settings_say_so(store: Store) {
