@@ -30,6 +30,7 @@ mod keys;
 mod login;
 mod measures;
 mod members;
+mod mere;
 mod monitor;
 mod organizations;
 mod requirement;
@@ -45,6 +46,10 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
+use self::{
+    admission::SetLimits, api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch,
+    monitor::Monitor, throttle::Throttle, tokens::Tokens,
+};
 pub use self::{
     admission::{By, RequestLimit},
     authenticate::Authenticating,
@@ -55,10 +60,6 @@ pub use self::{
     key_use::{KeyUsage, Metered, UsageBucket},
     login::{Credentials, Login, SignedIn},
     requirement::Requirement,
-};
-use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, dpop::Proofs, keys::KeyWatch, monitor::Monitor,
-    throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -118,6 +119,7 @@ struct Inner {
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     limiter: Limiter,
+    set_limits: SetLimits,
     monitor: Monitor,
     csrf: CsrfTokens,
     proofs: Proofs,

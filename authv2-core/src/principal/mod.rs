@@ -64,14 +64,19 @@ pub struct Principal {
 }
 
 /// What is known of a caller, whichever of its requests it makes.
+///
+/// What each request looks at stands first, together: of a caller that did not come for a while, it comes from afar.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Known {
     pub(crate) who: Who,
+    pub(crate) validity: Validity,
+    /// Whether its credential is [bound](Self::bound_to) to a key.
+    pub(crate) is_bound: bool,
     pub(crate) method: Method,
     /// Found true for the tenant that the credential names.
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) validity: Validity,
     /// How many bytes its token takes, and what is said of it that is kept nowhere else.
     pub(crate) held: usize,
 }
@@ -120,7 +125,8 @@ impl Known {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        Self { who: Who::User(live), method, membership, clock, validity: Validity { until, marks, since }, held: 0 }
+        let (is_bound, validity) = (live.is_bound(), Validity { until, marks, since });
+        Self { who: Who::User(live), validity, is_bound, method, membership, clock, held: 0 }
     }
 
     /// Until `until`, or until the key, the member that bounds it, or what that may do in its organization change.
@@ -145,7 +151,7 @@ impl Known {
         ];
         let held = key.bytes();
         let validity = Validity { until, marks, since };
-        Self { who: Who::Key(key), method, membership: Some(membership), clock, validity, held }
+        Self { who: Who::Key(key), validity, is_bound: false, method, membership: Some(membership), clock, held }
     }
 
     /// With the token that is kept beside it.
@@ -178,16 +184,18 @@ impl Known {
         (until, since): (Timestamp, Since),
     ) -> Self {
         let marks = [Mark::of_organization(membership.tenant.organization); 6];
+        let is_bound = identity.key_thumbprint.is_some();
         let who = Who::External(Box::new(identity), trust);
         let validity = Validity { until, marks, since };
-        Self { who, method: Method::Bearer, membership: Some(membership), clock, validity, held: 0 }
+        Self { who, validity, is_bound, method: Method::Bearer, membership: Some(membership), clock, held: 0 }
     }
 
     /// The same, by the session as it has become.
     pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
         let Self { method, membership, clock, validity, .. } = self;
         let (membership, clock, validity) = (membership.clone(), Arc::clone(clock), validity.clone());
-        Self { who: Who::User(live), method: *method, membership, clock, validity, held: self.held }
+        let is_bound = live.is_bound();
+        Self { who: Who::User(live), validity, is_bound, method: *method, membership, clock, held: self.held }
     }
 
     /// Whether it still holds at `now`, as far as this node has heard.
