@@ -4,7 +4,11 @@ use super::{challenge::no_challenge, email_key};
 use crate::{
     audit::Origin,
     authentication::{
-        AuthenticationService, Inner, dpop::refused, first_factor::FirstFactor, login::SignedIn, throttle::Failures,
+        AuthenticationService, Inner,
+        dpop::refused,
+        first_factor::FirstFactor,
+        login::SignedIn,
+        throttle::{Failures, Place},
     },
     client::Network,
     error::{Code, Error, Result},
