@@ -160,7 +160,6 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
         samples: none,
         tokens: none,
         proofs: none,
-        challenges: none,
         events: none,
     };
     assert_eq!(store.purge(before).await.unwrap(), 1);
