@@ -21,6 +21,7 @@ pub mod redis;
 mod secrecy;
 pub mod server;
 pub mod shim;
+pub mod smtp;
 pub mod watchdog;
 pub mod workload;
 

@@ -17,6 +17,7 @@ use crate::{
     error::{HarnessError, tail},
     mail::{self, Mail},
     secrecy,
+    smtp::Smtp,
     watchdog::Guarded,
 };
 
@@ -32,6 +33,7 @@ const GREETING: &str = "listening on ";
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     environment: Vec<(String, String)>,
+    writes_no_mails: bool,
 }
 
 impl Settings {
@@ -46,6 +48,22 @@ impl Settings {
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// With nobody to send mails. Otherwise they are written to the server's own inbox, for [`Server::mails_to`].
+    #[must_use]
+    pub fn without_mails(self) -> Self {
+        Self { writes_no_mails: true, ..self }
+    }
+
+    /// With an SMTP server to send mails.
+    #[must_use]
+    pub fn smtp(self, server: &Smtp) -> Self {
+        self.without_mails()
+            .with("AUTHV2_MAIL__SMTP__HOST", "127.0.0.1")
+            .with("AUTHV2_MAIL__SMTP__PORT", server.port().to_string())
+            .with("AUTHV2_MAIL__SMTP__TLS", "none")
+            .with("AUTHV2_MAIL__FROM", "Accounts <accounts@service.test>")
     }
 
     /// Where users, sessions and all else are kept.
@@ -199,8 +217,7 @@ impl Server {
 
     /// Where its mails are written, unless its settings say where they go.
     fn sink(&self) -> Option<(&'static str, PathBuf)> {
-        let mails_elsewhere = self.settings.environment.iter().any(|(name, _)| name.starts_with("AUTHV2_MAIL__SMTP"));
-        (!mails_elsewhere).then(|| ("AUTHV2_MAIL__SINK", mail::inbox(self.directory.path())))
+        (!self.settings.writes_no_mails).then(|| ("AUTHV2_MAIL__SINK", mail::inbox(self.directory.path())))
     }
 
     /// The mails that it has written to an address, oldest first.

@@ -15,7 +15,7 @@ use crate::{
     secret::{Secret, SecretHash},
     security::{Signs, risk},
     session::{OpenedSession, SessionError, SignIn, device::Device},
-    store::{Bucket, NewDevice, Proof, Redacted, Spends, Transport, UserRecord},
+    store::{Bucket, NewDevice, Proof, Redacted, SecondFactor, Spends, Transport, UserRecord},
     tenant::Tenant,
     user::PasswordCheck,
 };
@@ -76,6 +76,10 @@ impl AuthenticationService {
     /// As [`complete`](Self::complete); [`Code::InvalidToken`] for a challenge or a second factor that was used meanwhile.
     pub(super) async fn open(&self, first: FirstFactor, second: Option<Answer>, origin: &Origin) -> Result<SignedIn> {
         let (user, last_login_at, signs) = (first.user.id, first.user.last_login_at, first.signs);
+        let notices = match second.as_ref().map(|answer| answer.factor) {
+            Some(SecondFactor::RecoveryCode(_)) => self.notice(Kind::RecoveryCodeUsed, user, origin)?,
+            _ => None,
+        };
         let is_cookie = first.transport == Transport::Cookie;
         let presented = origin.device.and_then(|claim| claim.of(user));
         // Bearer clients keep no cookie: they are told apart by what they say they are.
@@ -91,7 +95,7 @@ impl AuthenticationService {
         let notice = notice.filter(|_| !is_cookie || presented.is_none());
         let sign_in = SignIn {
             browser,
-            notice,
+            notices: notices.into_iter().chain(notice).collect(),
             user,
             transport: first.transport,
             amr: first.amr,

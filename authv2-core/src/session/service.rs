@@ -49,8 +49,6 @@ pub struct SignIn {
     pub device: Option<String>,
     /// The browser that it is opened in, where it is one that a cookie may make known.
     pub browser: Option<NewDevice>,
-    /// Tells the user of it.
-    pub notice: Option<NewMail>,
     /// How risky the sign-in looks.
     pub risk: Risk,
     /// Whether it is held for what is unusual about it: then it makes nothing usual.
@@ -61,6 +59,8 @@ pub struct SignIn {
     pub proof: Option<Proof>,
     /// What the sign-in uses up.
     pub spends: Spends,
+    /// What its user is told of it.
+    pub notices: Vec<NewMail>,
 }
 
 /// The secret of a session just opened: shown to the client once, stored as a hash.
@@ -228,7 +228,7 @@ impl SessionService {
             spends: sign_in.spends,
         };
         let act = Act::new("session.login", Actor::User(sign_in.user), now, origin).on(record.id);
-        let act = act.telling(sign_in.notice);
+        let act = act.telling(sign_in.notices);
         match store.open_session(new, act).await? {
             Opened::New(opened) => {
                 let OpenedRecord { user, generation, device } = *opened;

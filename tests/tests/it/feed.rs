@@ -152,6 +152,7 @@ async fn a_position_that_was_trimmed_away_begins_anew() {
     let none = Timestamp::from_seconds(0);
     let before = PurgeBefore {
         sessions: none,
+        challenges: none,
         networks: none,
         devices: none,
         counters: none,

@@ -22,6 +22,7 @@ mod jose_interop;
 mod layers;
 mod limit_layer;
 mod limits;
+mod mail;
 mod page;
 mod permissions;
 mod pooling;

@@ -166,7 +166,7 @@ async fn a_token_at_hand_may_do_what_its_roles_say_now() {
     let put = async |path: &str, body| call(&world.auth, &world.token, "PUT", path, &body).await;
     let password = Secret::from(PASSWORD);
     let bob = NewAccount { email: "bob@example.org", password: &password, display_name: None };
-    let bob = world.auth.register(bob, &Origin::default()).await.unwrap();
+    let bob = world.auth.register(bob, &Origin::default()).await.unwrap().unwrap();
     let grants = json!({"inherits": [], "grants": [{"permission": "orders:read", "effect": "allow"}]});
     put("/auth/orgs/acme/roles/clerk", grants.clone()).await;
     let member = json!({"user_id": bob.id, "roles": [{"role": "clerk"}]});

@@ -69,12 +69,12 @@ impl World {
             network: None,
             device: None,
             browser: None,
-            notice: None,
             risk: Risk::Low,
             is_held: false,
             clear: Vec::new(),
             proof: None,
             spends: Spends::default(),
+            notices: Vec::new(),
         };
         let opened = self.node.open(sign_in, &Origin::default()).await.unwrap();
         (opened.session.id, opened.secret)

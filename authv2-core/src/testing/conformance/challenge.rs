@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = room!["challenge":
     is_forgotten_once_it_has_expired,
 ];
 
-fn new_challenge(user: UserId) -> NewChallenge {
+pub(super) fn new_challenge(user: UserId) -> NewChallenge {
     let record = ChallengeRecord {
         hash: new_token(),
         user,

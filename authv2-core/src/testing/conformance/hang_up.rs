@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Case,
     act::{act, at},
-    api_key_hang_up, hang_up_tenancy, hang_up_verbs as verbs, key_usage, room,
+    api_key_hang_up, hang_up_tenancy, hang_up_verbs as verbs, key_usage, mfa_hang_up, room,
     world::World,
 };
 use crate::{audit::Act, changes::Change};
@@ -142,6 +142,7 @@ async fn survives_a_caller_that_hangs_up(world: World) {
         .chain(hang_up_tenancy::REPEATABLE)
         .chain(api_key_hang_up::REPEATABLE)
         .chain(key_usage::REPEATABLE)
+        .chain(mfa_hang_up::REPEATABLE)
     {
         let mut polls = 0;
         while hang_up(&world, name, *prepare, polls).await.is_some() {
@@ -164,8 +165,14 @@ async fn founds_wholly_or_not_at_all_when_callers_hang_up(world: World) {
 
 async fn serves_others_while_callers_hang_up(world: World) {
     let user = world.user("ada").await.id;
-    let all =
-        [verbs::REPEATABLE, hang_up_tenancy::REPEATABLE, api_key_hang_up::REPEATABLE, key_usage::REPEATABLE].concat();
+    let all = [
+        verbs::REPEATABLE,
+        hang_up_tenancy::REPEATABLE,
+        api_key_hang_up::REPEATABLE,
+        key_usage::REPEATABLE,
+        mfa_hang_up::REPEATABLE,
+    ]
+    .concat();
     let mut left_behind = Vec::new();
     for round in 0..64 {
         let (name, prepare) = all[round % all.len()];

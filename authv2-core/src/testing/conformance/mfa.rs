@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = room!["mfa":
 
 pub(super) const SEALED: [u8; 3] = [1, 2, 3];
 
-fn confirmation(user: UserId, step: i64, recovery_codes: &[SecretHash]) -> TotpConfirmation {
+pub(super) fn confirmation(user: UserId, step: i64, recovery_codes: &[SecretHash]) -> TotpConfirmation {
     TotpConfirmation { user, sealed: SEALED.to_vec(), step, recovery_codes: recovery_codes.to_vec() }
 }
 
@@ -58,7 +58,7 @@ fn with_factor(user: UserId, factor: SecondFactor) -> NewSession {
     NewSession { spends: Spends { factor: Some(factor), ..Spends::default() }, ..new_session(user, at(10)) }
 }
 
-fn proving(user: UserId, record: &SessionRecord, factor: Option<SecondFactor>) -> SteppingUp {
+pub(super) fn proving(user: UserId, record: &SessionRecord, factor: Option<SecondFactor>) -> SteppingUp {
     SteppingUp {
         user,
         session: record.id,

@@ -49,6 +49,7 @@ mod link;
 mod mail;
 mod member;
 mod mfa;
+mod mfa_hang_up;
 mod organization;
 mod password;
 mod proof;

@@ -71,7 +71,7 @@ async fn of_many_uses_on_all_nodes_at_once_one_wins() {
 #[tokio::test]
 async fn five_codes_are_tried_with_a_token_on_all_nodes_together() {
     let nodes = three().await;
-    let (mut authenticator, _) = sign_up_with_mfa(&nodes.apis[0], ADA).await;
+    let (authenticator, _) = sign_up_with_mfa(&nodes.apis[0], ADA).await;
     let token = begin(&nodes.apis[0], ADA).await;
     let wrong = authenticator.wrong_code();
     let tries = nodes.apis.iter().cycle().take(9);

@@ -4,6 +4,7 @@ mod behaviour;
 mod casbin;
 mod differential;
 mod oracle;
+mod second_factor;
 
 use crate::{
     id::{OrgId, RoleId},
