@@ -164,7 +164,7 @@ impl Throttle {
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn look_again(
+    pub(super) async fn facts(
         &self,
         store: &SharedStore,
         email_key: &str,

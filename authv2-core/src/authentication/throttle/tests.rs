@@ -115,7 +115,7 @@ async fn a_completed_sign_in_clears_what_failed_for_the_account_and_not_for_the_
     }
     let (_, attempt) = world.throttle.admit(&world.store, ADA, place.clone(), || at(10)).await.unwrap();
     world.count(attempt.on_failure, 10).await;
-    let (_, clear) = world.throttle.look_again(&world.store, ADA, place, at(11)).await.unwrap();
+    let (_, clear) = world.throttle.facts(&world.store, ADA, place, at(11)).await.unwrap();
     let mut counts: Vec<i64> =
         world.store.attempts(&clear).await.unwrap().iter().map(|counter| counter.count).collect();
     counts.sort_unstable();

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{PASSWORD, Store, get, is_live, on_each_store},
+    fixture::{PASSWORD, Store, get, is_live, on_each_store, send},
     tenancy::{Organization, Person, allow, assert_not_found, deploy, held, held_at, sign_in_to},
 };
 
@@ -26,6 +26,7 @@ enum Names {
     Role,
     ResourceType,
     Session,
+    Device,
 }
 
 /// One thing of each kind, by name.
@@ -54,6 +55,7 @@ impl Call {
                     ("roles", "{name}") => Names::Role,
                     ("resource-types", "{type}") => Names::ResourceType,
                     ("sessions", "{id}") => Names::Session,
+                    ("devices", "{id}") => Names::Device,
                     (parent, parameter) => panic!("what does {parent}/{parameter} of {self:?} name?"),
                 };
                 (*segment, names)
@@ -142,6 +144,10 @@ impl Tenant {
         let key = json!({"name": "nightly", "scopes": ["orders:read"]});
         let key = organization.owner.post(&organization.path("/api-keys"), key).await;
         assert_eq!(key.status, 201, "{}", key.text);
+        let by_cookie = json!({"email": organization.owner.email, "password": PASSWORD, "transport": "cookie"});
+        let signed_in = send(api.request(reqwest::Method::POST, "/auth/login").json(&by_cookie)).await;
+        assert_eq!(signed_in.status, 200, "{}", signed_in.text);
+        let devices = organization.owner.get("/auth/devices").await;
         let things = Things::from([
             (Names::Organization, organization.slug.clone()),
             (Names::Member, member.id.clone()),
@@ -151,6 +157,7 @@ impl Tenant {
             (Names::ResourceType, resource_type),
             // Another one of the owner's own.
             (Names::Session, organization.owner.at(name).await.tokens.session),
+            (Names::Device, devices.string("/devices/0/id").to_owned()),
         ]);
         Self { organization, things }
     }
@@ -178,6 +185,7 @@ fn random() -> Things {
         (Names::Role, "role-of-nobody".to_owned()),
         (Names::ResourceType, "type-of-nobody".to_owned()),
         (Names::Session, id()),
+        (Names::Device, id()),
     ])
 }
 
