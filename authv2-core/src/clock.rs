@@ -47,8 +47,10 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    #[inline]
     fn micros_of(duration: Duration) -> i64 {
-        i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        seconds.saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
     }
 }
 
@@ -94,6 +96,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Timestamp;
 
+    /// The present moment for one who has just read the monotonic clock, and found `instant`. Reading a clock costs more
+    /// than most of what is done with it.
+    fn now_at(&self, _instant: Instant) -> Timestamp {
+        self.now()
+    }
+
     /// Takes the time of the shared database as the true one, so that all nodes agree. A clock may ignore it.
     fn follow(&self, _truth: Timestamp) {}
 }
@@ -131,7 +139,12 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.base.load(Ordering::Relaxed)) + self.anchor.elapsed()
+        self.now_at(Instant::now())
+    }
+
+    #[inline]
+    fn now_at(&self, instant: Instant) -> Timestamp {
+        Timestamp(self.base.load(Ordering::Relaxed)) + instant.saturating_duration_since(self.anchor)
     }
 
     fn follow(&self, truth: Timestamp) {
@@ -180,5 +193,19 @@ mod tests {
         let clock = SystemClock::new();
         clock.follow(Timestamp::from_seconds(1_000));
         assert!(clock.now().since(Timestamp::from_seconds(1_000)) < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn tells_the_time_of_a_moment_that_was_read_elsewhere() {
+        let (clock, instant) = (SystemClock::new(), Instant::now());
+        let now = clock.now_at(instant);
+        assert_eq!(clock.now_at(instant + Duration::from_millis(2_500)), now + Duration::from_millis(2_500));
+        assert!(now <= clock.now());
+    }
+
+    #[test]
+    fn the_longest_time_is_no_moment_in_the_past() {
+        assert_eq!(Timestamp::from_micros(1) + Duration::MAX, Timestamp::MAX);
+        assert_eq!(Timestamp::from_micros(5) + Duration::from_nanos(1_999), Timestamp::from_micros(6));
     }
 }

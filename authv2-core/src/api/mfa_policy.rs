@@ -103,11 +103,12 @@ pub(super) async fn put(call: Call<'_>) -> Result<Reply> {
     if is_missing {
         return Err(Error::invalid(vec![FieldError::new("roles", "required", "must name at least one role")]));
     }
+    let roles = roles.unwrap_or_default();
     let policy = match require {
         Some(Demand::Required) => MfaPolicy::Required,
-        Some(Demand::Roles) => MfaPolicy::Roles(roles.into_iter().flatten().collect()),
+        Some(Demand::Roles) => MfaPolicy::Roles(roles.iter().cloned().collect()),
         Some(Demand::Optional) | None => MfaPolicy::Optional,
     };
-    let written = call.auth.put_mfa_policy(&standing, &policy, &call.origin).await?;
+    let written = call.auth.put_mfa_policy(&standing, &policy, &roles, &call.origin).await?;
     Ok(Reply::json(StatusCode::OK, &MfaPolicyResponse::from(&written.value))?.with_revision(&written.revision))
 }

@@ -51,6 +51,26 @@ impl ParsedKey {
     }
 }
 
+/// The id that a text claims to be a key of. Whoever goes by it must compare the hash of the whole text: then it is a key
+/// to the letter. It spares looking at the rest first.
+#[inline]
+pub(crate) fn claimed_id(text: &[u8]) -> Option<KeyId> {
+    let (_, tail) = text.strip_prefix(PREFIX.as_bytes())?.split_last_chunk::<TAIL>()?;
+    let (id, _) = tail.strip_prefix(b"_")?.split_first_chunk::<ID>()?;
+    is_id(id).then(|| KeyId::from(Uuid::from_u128(number(id))))
+}
+
+#[inline]
+fn is_id(digits: &[u8; ID]) -> bool {
+    is_number(digits) && digits <= ID_MAX
+}
+
+/// Looks at all of them, however soon it could tell: many at once that way.
+#[inline]
+fn is_number(digits: &[u8]) -> bool {
+    digits.iter().fold(true, |is_number, digit| is_number & digit.is_ascii_alphanumeric())
+}
+
 /// The id in a key, if it is one.
 fn id_in(key: &[u8]) -> Option<KeyId> {
     let rest = key.strip_prefix(PREFIX.as_bytes())?;
@@ -58,10 +78,8 @@ fn id_in(key: &[u8]) -> Option<KeyId> {
     let (id, rest) = rest.strip_prefix(b"_")?.split_first_chunk::<ID>()?;
     let (secret, checksum) = rest.strip_prefix(b"_")?.split_first_chunk::<SECRET>()?;
     let (checked, _) = key.split_last_chunk::<CHECKSUM>()?;
-    let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_alphanumeric);
     let is_key = is_environment_bytes(environment)
-        && is_number(id)
-        && id <= ID_MAX
+        && is_id(id)
         && is_number(secret)
         && secret <= SECRET_MAX
         && *checksum == checksum_of(checked);
@@ -129,9 +147,17 @@ fn base62<const N: usize, const W: usize>(number: &[u8; N]) -> Zeroizing<[u8; W]
 
 /// The number that 22 digits of base62 are. They are at most [`ID_MAX`].
 fn number(digits: &[u8; ID]) -> u128 {
-    digits.iter().fold(0, |number: u128, digit| number.wrapping_mul(62).wrapping_add(u128::from(value_of(*digit))))
+    const PART: usize = 10;
+    // Ten digits fit into a word, in which numbers are cheaper.
+    digits.chunks(PART).fold(0, |number, part| {
+        let (value, base) = part
+            .iter()
+            .fold((0, 1), |(value, base): (u64, u64), digit| (value * 62 + u64::from(value_of(*digit)), base * 62));
+        number.wrapping_mul(base.into()).wrapping_add(value.into())
+    })
 }
 
+#[inline]
 fn value_of(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',

@@ -4,7 +4,7 @@ mod format;
 mod live;
 mod model;
 
-pub(crate) use self::format::{PREFIX, is_environment, write};
+pub(crate) use self::format::{PREFIX, claimed_id, is_environment, write};
 pub use self::{
     format::ParsedKey,
     live::LiveKey,

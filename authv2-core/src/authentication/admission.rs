@@ -6,10 +6,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use super::{AuthenticationService, RequestHead};
 use crate::{
     api_key::LiveKey,
+    clock::Timestamp,
+    config::LimitConfig,
     error::Result,
-    limit::{Counted, Limiter, Outage, Policy, Rate, Subject, Take, Taking, Verdict},
+    limit::{Counted, Limiter, Outage, Policy, Rate, Subject, Take, Takes, Taking, Verdict},
     metering::{Outcome, RouteClass},
-    principal::Principal,
+    principal::{Known, Principal, Who},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -70,6 +72,26 @@ impl RequestLimit {
     }
 }
 
+/// The limits that the settings have.
+#[derive(Debug)]
+pub(super) struct SetLimits {
+    network: Option<Policy>,
+    user: Option<Policy>,
+    key: Option<Policy>,
+    organization: Option<Policy>,
+}
+
+impl SetLimits {
+    pub(super) fn of(config: &LimitConfig) -> Self {
+        Self {
+            network: a_minute("network", config.network_per_minute),
+            user: a_minute("user", config.user_per_minute),
+            key: a_minute("key", config.key_per_minute),
+            organization: a_minute("organization", config.organization_per_minute),
+        }
+    }
+}
+
 impl AuthenticationService {
     /// The rate limits: to take from them by hand.
     #[must_use]
@@ -113,8 +135,8 @@ impl AuthenticationService {
         limit: &RequestLimit,
         principal: Option<&'a Principal>,
         head: &R,
-    ) -> Vec<Take<'a>> {
-        let mut takes = Vec::with_capacity(limit.rules.len());
+    ) -> Takes<'a> {
+        let mut takes = Takes::new();
         for (by, policy) in limit.rules.iter() {
             let subject = match by {
                 By::Network => None,
@@ -138,21 +160,32 @@ impl AuthenticationService {
     /// # Errors
     /// [`Code::RateLimited`](crate::Code::RateLimited).
     pub(crate) async fn admit_network<R: RequestHead + ?Sized>(&self, head: &R) -> Result<Option<Verdict>> {
-        let Some(policy) = a_minute("network", self.0.config.limits.network_per_minute) else { return Ok(None) };
+        let Some(policy) = self.0.set_limits.network else { return Ok(None) };
         let verdict = self.0.limiter.take(&by_network(policy, self.client_ip(head)), Outage::LocalShare).await?;
         verdict.require().map(|()| Some(verdict))
+    }
+
+    /// Whether a caller's requests run against nothing: neither a limit nor a quota.
+    #[inline]
+    pub(super) fn is_unlimited(&self, known: &Known) -> bool {
+        let SetLimits { user, key, organization, .. } = &self.0.set_limits;
+        organization.is_none()
+            && match &known.who {
+                Who::Key(live) => live.limit().is_none() && key.is_none() && live.record().quota.is_none(),
+                Who::User(_) | Who::External(..) => user.is_none(),
+            }
     }
 
     /// Lets a request of this caller pass, or refuses it, by the caller's rate limits; no answer where that takes asking
     /// Redis. What the limits say is kept in the principal.
     #[inline]
-    pub(super) fn admit_at_hand(&self, principal: &mut Principal) -> Option<Result<()>> {
+    pub(super) fn admit_at_hand(&self, principal: &mut Principal, now: Timestamp) -> Option<Result<()>> {
         let verdict = {
             let takes = self.takes(principal);
-            match takes.as_slice() {
-                [] => return Some(Ok(())),
-                takes => self.0.limiter.take_at_hand(takes)?,
+            if takes.is_empty() {
+                return Some(Ok(()));
             }
+            self.0.limiter.take_at_hand_at(&takes, now)?
         };
         Some(self.limited(principal, verdict))
     }
@@ -161,10 +194,10 @@ impl AuthenticationService {
     pub(super) async fn admit(&self, principal: &mut Principal) -> Result<()> {
         let taking = {
             let takes = self.takes(principal);
-            match takes.as_slice() {
-                [] => return Ok(()),
-                takes => self.0.limiter.take(takes, Outage::LocalShare),
+            if takes.is_empty() {
+                return Ok(());
             }
+            self.0.limiter.take(&takes, Outage::LocalShare)
         };
         let verdict = taking.await?;
         self.limited(principal, verdict)
@@ -181,16 +214,17 @@ impl AuthenticationService {
 
     /// The limits that a caller's requests run against: an API key's own, or a user's; and the organization's.
     fn takes<'a>(&self, principal: &'a Principal) -> Takes<'a> {
-        let limits = &self.0.config.limits;
+        let limits = &self.0.set_limits;
         let own = match principal.api_key() {
-            Some(key) => key.limit().or_else(|| a_minute("key", limits.key_per_minute)),
-            None => a_minute("user", limits.user_per_minute),
+            Some(key) => key.limit().or(limits.key),
+            None => limits.user,
         };
         let own = own.map(|policy| Take::one(policy, caller(principal)));
-        let organization = a_minute("organization", limits.organization_per_minute)
+        let organization = limits
+            .organization
             .zip(principal.tenant())
             .map(|(policy, tenant)| Take::one(policy, Subject::Organization(tenant.organization)));
-        Takes::of(own, organization)
+        own.into_iter().chain(organization).collect()
     }
 }
 
@@ -202,31 +236,6 @@ fn caller(principal: &Principal) -> Subject<'_> {
     }
 }
 
-/// At most two limits, without an allocation.
-enum Takes<'a> {
-    None,
-    One([Take<'a>; 1]),
-    Two([Take<'a>; 2]),
-}
-
-impl<'a> Takes<'a> {
-    fn of(one: Option<Take<'a>>, other: Option<Take<'a>>) -> Self {
-        match (one, other) {
-            (None, None) => Self::None,
-            (Some(one), None) | (None, Some(one)) => Self::One([one]),
-            (Some(one), Some(other)) => Self::Two([one, other]),
-        }
-    }
-
-    fn as_slice(&self) -> &[Take<'a>] {
-        match self {
-            Self::None => &[],
-            Self::One(takes) => takes,
-            Self::Two(takes) => takes,
-        }
-    }
-}
-
 /// So many requests a minute; no limit for none.
 fn a_minute(name: &'static str, requests: u32) -> Option<Policy> {
     let rate = if requests == 0 { None } else { Rate::new(requests, MINUTE, None).ok() };
@@ -234,8 +243,8 @@ fn a_minute(name: &'static str, requests: u32) -> Option<Policy> {
 }
 
 /// All whose address is not known count together.
-fn by_network(policy: Policy, ip: Option<IpAddr>) -> Vec<Take<'static>> {
-    let Some(ip) = ip else { return vec![Take::one(policy, Subject::Other("no address"))] };
+fn by_network<'a>(policy: Policy, ip: Option<IpAddr>) -> Takes<'a> {
+    let Some(ip) = ip else { return std::iter::once(Take::one(policy, Subject::Other("no address"))).collect() };
     let take = |(network, times)| Take::one(policy.with_rate(policy.rate().times(times)), network);
     Subject::networks(ip).map(take).collect()
 }

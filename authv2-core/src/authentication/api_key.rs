@@ -133,7 +133,7 @@ impl AuthenticationService {
             telemetry::count(telemetry::KEY_REFUSALS, "reason", "address");
             return Err(Error::new(Code::PermissionDenied, "the key may not be used from this address"));
         }
-        self.0.monitor.key_used(key.record().id, key.record().organization, ip);
+        self.0.monitor.key_used(key.record().id, key.record().organization, ip, self.now());
         Ok(())
     }
 

@@ -5,18 +5,17 @@
 //! found by the id in them, and their secret is compared, hashed. What is known of the caller holds until it expires, or
 //! until the feed brings a change of what it rests on. Anything else that a request brings with it, sends it the long way.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{
-    AuthenticationService, Inner, RequestHead,
-    credentials::{Mere, user_agent},
-};
+use super::{AuthenticationService, Inner, RequestHead, mere::Mere};
 use crate::{
+    api_key::claimed_id,
+    clock::Timestamp,
     error::Error,
     id::SessionId,
-    principal::{Known, Principal, Who},
+    principal::{Known, Who},
     secret::SecretHash,
     session::session_of_cookie,
     store::cached::Cached,
@@ -54,21 +53,29 @@ impl Inner {
     }
 }
 
+/// A caller whose credential is at hand.
+pub(super) struct AtHand {
+    pub(super) known: Arc<Known>,
+    pub(super) ip: Option<IpAddr>,
+    pub(super) now: Timestamp,
+}
+
 impl AuthenticationService {
     /// The caller of a request whose credential is at hand, where there is nothing else to look at.
     #[inline]
-    pub(super) fn at_hand<R: RequestHead + ?Sized>(&self, head: &R) -> Option<Principal> {
-        let presented = Mere::of(head, self.0.cookies.session_name())?;
+    pub(super) fn at_hand<R: RequestHead + ?Sized>(&self, head: &R) -> Option<AtHand> {
+        let (presented, user_agent) = Mere::of(head, self.0.cookies.session_name())?;
         let instant = Instant::now();
         if self.0.feed.is_stale_at(instant) {
             return None;
         }
-        let now = self.now();
+        let now = self.0.clock.now_at(instant.into_std());
         let known = match presented {
             Mere::Token(token) => self.0.tokens.at_hand(token, instant)?,
             Mere::Key(key) => {
-                let known = self.0.api_keys.at_hand(key.id, instant)?;
-                matches!(&known.who, Who::Key(live) if live.opens_with(&key.hash, now)).then_some(known)?
+                let known = self.0.api_keys.at_hand(claimed_id(key)?, instant)?;
+                let hash = SecretHash::of(key);
+                matches!(&known.who, Who::Key(live) if live.opens_with(&hash, now)).then_some(known)?
             }
             Mere::Cookie(cookie) => {
                 let known = self.0.cookies_at_hand.at_hand(session_of_cookie(cookie)?, instant)?;
@@ -77,22 +84,22 @@ impl AuthenticationService {
             }
         };
         // A proof of possession is a matter of its own.
-        if known.bound_to().is_some() || !known.holds(&self.0.feed, now) {
+        if known.is_bound || !known.holds(&self.0.feed, now) {
             return None;
         }
         let ip = self.client_ip(head);
         let is_as_ever = match &known.who {
             Who::User(live) => {
                 let sessions = &self.0.sessions;
-                sessions.is_as_opened(live, ip, user_agent(head)) && sessions.note_use(live, now)
+                sessions.is_as_opened(live, ip, user_agent) && sessions.note_use(live, now)
             }
             Who::Key(key) if key.may_come_from(ip) => {
-                self.0.monitor.key_used(key.record().id, key.record().organization, ip);
+                self.0.monitor.key_used(key.record().id, key.record().organization, ip, now);
                 true
             }
             Who::Key(_) => false,
             Who::External(..) => true,
         };
-        is_as_ever.then(|| Principal::new(known, ip))
+        is_as_ever.then_some(AtHand { known, ip, now })
     }
 }

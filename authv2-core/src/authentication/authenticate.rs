@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     About, AuthenticationService, RequestHead,
+    at_hand::AtHand,
     credentials::{CookieChecks, Credential, Presented},
     dpop::check_binding,
 };
@@ -79,29 +80,38 @@ impl AuthenticationService {
     /// them. [`Code::RateLimited`] and [`Code::QuotaExceeded`] for a caller that asks too often. [`Code::Unavailable`]
     /// if the question cannot be answered now: an outage is never a denial.
     pub fn authenticate<R: RequestHead + ?Sized>(&self, head: &R) -> Authenticating {
-        if let Some(mut principal) = self.at_hand(head) {
-            telemetry::count(telemetry::AUTHENTICATIONS, "outcome", "accepted");
-            let limits = self.admit_at_hand(&mut principal);
-            let is_within_limits = limits.is_some();
-            let admitted = limits.and_then(|limits| match limits {
-                Ok(()) => self.quota_at_hand(&principal),
-                Err(error) => Some(Err(error)),
-            });
-            return Authenticating(match admitted {
-                Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
-                None => {
-                    let service = self.clone();
-                    State::UnderWay(Box::pin(async move {
-                        if !is_within_limits {
-                            service.admit(&mut principal).await?;
-                        }
-                        service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
-                        Ok(Some(principal))
-                    }))
-                }
-            });
+        if let Some(AtHand { known, ip, now }) = self.at_hand(head) {
+            telemetry::count_accepted();
+            return match self.is_unlimited(&known) {
+                true => Authenticating(State::Done(Some(Ok(Some(Principal::new(known, ip)))))),
+                false => self.within_limits(Principal::new(known, ip), now),
+            };
         }
         self.look_into(head, Purpose::Act)
+    }
+
+    /// Lets somebody pass who is at hand, or refuses it, by its limits and its quota: at once, where what it takes is at
+    /// hand too.
+    fn within_limits(&self, mut principal: Principal, now: Timestamp) -> Authenticating {
+        let limits = self.admit_at_hand(&mut principal, now);
+        let is_within_limits = limits.is_some();
+        let admitted = limits.and_then(|limits| match limits {
+            Ok(()) => self.quota_at_hand(&principal, now),
+            Err(error) => Some(Err(error)),
+        });
+        Authenticating(match admitted {
+            Some(admitted) => State::Done(Some(admitted.map(|()| Some(principal)))),
+            None => {
+                let service = self.clone();
+                State::UnderWay(Box::pin(async move {
+                    if !is_within_limits {
+                        service.admit(&mut principal).await?;
+                    }
+                    service.in_time(Duration::ZERO, service.draw_quota(&principal)).await?;
+                    Ok(Some(principal))
+                }))
+            }
+        })
     }
 
     /// [`authenticate`](Self::authenticate) for calls that end sessions: a session that may do nothing else may end.

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use super::{
     AuthenticationService, Inner, ResourceDirectory,
+    admission::SetLimits,
     api_key::ApiKeys,
     at_hand::CookiesAtHand,
     background,
@@ -331,6 +332,7 @@ impl Builder {
             revoked,
             throttle: Throttle::new(&master.derive("throttle names"), config.throttle.clone()),
             limiter,
+            set_limits: SetLimits::of(&config.limits),
             monitor,
             mails,
             csrf: CsrfTokens::new(&master.derive("csrf tokens")),

@@ -18,15 +18,15 @@ use crate::{
 };
 
 /// The header that carries an API key.
-const API_KEY: &str = "x-api-key";
+pub(super) const API_KEY: &str = "x-api-key";
 /// What the client says it is.
-const USER_AGENT: &str = "user-agent";
+pub(super) const USER_AGENT: &str = "user-agent";
 /// The languages that the client likes.
 const ACCEPT_LANGUAGE: &str = "accept-language";
 /// The header that names the request.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The header in which a cookie client says which tenant it believes to be in.
-const BELIEVED_ORGANIZATION: &str = "x-authv2-organization";
+pub(super) const BELIEVED_ORGANIZATION: &str = "x-authv2-organization";
 
 /// The header in which a request sends back the revision that a write answered with.
 pub(crate) const REVISION: &str = "x-authv2-revision";
@@ -41,6 +41,12 @@ pub trait RequestHead {
 
     /// The values of a header (its name in lower case), in order.
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]>;
+
+    /// All header lines, where their names are known in lower case: those of one name in order. Going through them once
+    /// costs less than asking for each name. None by default, and then each name is asked for.
+    fn header_lines(&self) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+        None::<std::iter::Empty<_>>
+    }
 
     /// The address of the connection's other end, where the server knows it.
     fn peer(&self) -> Option<IpAddr>;
@@ -79,15 +85,22 @@ fn request_id(value: &[u8]) -> Option<String> {
 fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     static KEY: HeaderName = HeaderName::from_static(API_KEY);
     static SENT_REVISION: HeaderName = HeaderName::from_static(REVISION);
+    static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     let values = match name {
         "authorization" => headers.get_all(header::AUTHORIZATION),
         "cookie" => headers.get_all(header::COOKIE),
         USER_AGENT => headers.get_all(header::USER_AGENT),
         API_KEY => headers.get_all(&KEY),
         REVISION => headers.get_all(&SENT_REVISION),
+        "x-forwarded-for" => headers.get_all(&FORWARDED_FOR),
         name => headers.get_all(name),
     };
     values.iter().map(header::HeaderValue::as_bytes)
+}
+
+#[inline]
+fn lines(headers: &HeaderMap) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+    Some(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
 impl RequestHead for http::request::Parts {
@@ -101,6 +114,10 @@ impl RequestHead for http::request::Parts {
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         values(&self.headers, name)
+    }
+
+    fn header_lines(&self) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+        lines(&self.headers)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -119,6 +136,10 @@ impl<B> RequestHead for http::Request<B> {
 
     fn header_values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         values(self.headers(), name)
+    }
+
+    fn header_lines(&self) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+        lines(self.headers())
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -184,11 +205,12 @@ impl AuthenticationService {
 
     pub(super) fn client_ip<R: RequestHead + ?Sized>(&self, head: &R) -> Option<IpAddr> {
         let proxy = &self.0.config.proxy;
-        match head.peer() {
+        let peer = head.peer()?;
+        if proxy.trusted.is_empty() {
             // Nobody is believed: there is nothing to read.
-            Some(peer) if proxy.trusted.is_empty() => Some(peer.to_canonical()),
-            peer => client_ip(peer, head.header_values(proxy.header.as_str()), &proxy.trusted),
+            return Some(peer.to_canonical());
         }
+        client_ip(Some(peer), head.header_values(proxy.header.as_str()), &proxy.trusted)
     }
 
     /// Reads what a request presents.
@@ -269,16 +291,22 @@ impl AuthenticationService {
 }
 
 /// Whether a method may change something (RFC 9110 section 9.2.1).
-fn is_unsafe(method: &str) -> bool {
+pub(super) fn is_unsafe(method: &str) -> bool {
     !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// Whether it asks for a WebSocket or an event stream: what a page of another site could read, were it let in.
 fn opens_a_channel<R: RequestHead + ?Sized>(head: &R) -> bool {
-    let says = |name: &'static str, word: &[u8]| {
-        head.header_values(name).any(|value| value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
-    };
-    says("upgrade", b"websocket") || says("accept", b"text/event-stream")
+    head.header_values("upgrade").any(|value| says(value, b"websocket"))
+        || head.header_values("accept").any(accepts_events)
+}
+
+pub(super) fn accepts_events(accept: &[u8]) -> bool {
+    says(accept, b"text/event-stream")
+}
+
+fn says(value: &[u8], word: &[u8]) -> bool {
+    value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// The token of an `Authorization` header, and the scheme that it came under.
@@ -290,59 +318,6 @@ fn token(value: &[u8]) -> Option<(TokenType, &str)> {
     (!token.is_empty() && !token.contains([' ', ','])).then_some((kind, token))
 }
 
-/// What the client says it is, where that is text.
-#[inline]
-pub(super) fn user_agent<R: RequestHead + ?Sized>(head: &R) -> Option<&str> {
-    let agent: &[u8] = head.header_values(USER_AGENT).next()?;
-    std::str::from_utf8(agent).ok()
-}
-
-/// A credential with nothing else to be looked at: no second one, no revision asked for, no proof, nothing that a page of
-/// another site could have made the browser send.
-pub(super) enum Mere<'a> {
-    /// What came as a bearer token and is no API key.
-    Token(&'a [u8]),
-    Key(ParsedKey),
-    /// The session cookie, on a request that changes nothing.
-    Cookie(&'a str),
-}
-
-impl<'a> Mere<'a> {
-    #[inline]
-    pub(super) fn of<R: RequestHead + ?Sized>(head: &'a R, cookie_name: &str) -> Option<Self> {
-        let (mut authorizations, mut keys) = (head.header_values("authorization"), head.header_values(API_KEY));
-        let authorization: Option<&[u8]> = authorizations.next();
-        let key: Option<&[u8]> = keys.next();
-        let is_single = authorizations.next().is_none() && keys.next().is_none();
-        if !is_single || head.header_values(REVISION).next().is_some() {
-            return None;
-        }
-        match (authorization, key) {
-            (Some(authorization), None) => {
-                let (scheme, token) = authorization.split_at_checked(BEARER.len())?;
-                if !scheme.eq_ignore_ascii_case(BEARER) {
-                    return None;
-                }
-                match token.starts_with(PREFIX.as_bytes()) {
-                    true => key_in(token).map(Self::Key),
-                    false => Some(Self::Token(token)),
-                }
-            }
-            (None, Some(key)) => key_in(key).map(Self::Key),
-            (None, None) => {
-                let is_mere = !is_unsafe(head.method())
-                    && head.header_values(BELIEVED_ORGANIZATION).next().is_none()
-                    && !opens_a_channel(head);
-                cookie(head, cookie_name).filter(|_| is_mere).map(Self::Cookie)
-            }
-            (Some(_), Some(_)) => None,
-        }
-    }
-}
-
-/// The scheme of a bearer token, and what parts it from the token.
-const BEARER: &[u8] = b"Bearer ";
-
 /// What presents itself as an API key.
 fn by_key(text: &[u8]) -> Credential {
     key_in(text).map_or(Credential::Unacceptable, Credential::ApiKey)
@@ -353,14 +328,16 @@ fn key_in(text: &[u8]) -> Option<ParsedKey> {
 }
 
 /// The value of a cookie. The first one counts: it is the one set with the longest path.
-fn cookie<'a, R: RequestHead + ?Sized>(head: &'a R, name: &str) -> Option<&'a str> {
-    head.header_values("cookie")
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name && !value.is_empty()).then_some(value)
-        })
+pub(super) fn cookie<'a, R: RequestHead + ?Sized>(head: &'a R, name: &str) -> Option<&'a str> {
+    head.header_values("cookie").find_map(|line| cookie_in(line, name))
+}
+
+/// The same, in one line.
+pub(super) fn cookie_in<'a>(line: &'a [u8], name: &str) -> Option<&'a str> {
+    std::str::from_utf8(line).ok()?.split(';').find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name && !value.is_empty()).then_some(value)
+    })
 }
 
 #[cfg(test)]

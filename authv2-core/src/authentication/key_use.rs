@@ -108,11 +108,11 @@ impl AuthenticationService {
     /// # Errors
     /// [`QuotaExceeded`](crate::Code::QuotaExceeded).
     #[inline]
-    pub(super) fn quota_at_hand(&self, principal: &Principal) -> Option<Result<()>> {
+    pub(super) fn quota_at_hand(&self, principal: &Principal, now: Timestamp) -> Option<Result<()>> {
         let Some((key, quota)) = principal.api_key().and_then(|key| Some((key, key.record().quota?))) else {
             return Some(Ok(()));
         };
-        key.meter().at_hand(quota, self.now()).map(|verdict| self.admitted(principal, verdict))
+        key.meter().at_hand(quota, now).map(|verdict| self.admitted(principal, verdict))
     }
 
     /// [`quota_at_hand`](Self::quota_at_hand), drawing where that is needed.

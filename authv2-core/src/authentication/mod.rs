@@ -33,6 +33,7 @@ mod login;
 mod mail;
 mod measures;
 mod members;
+mod mere;
 mod mfa;
 mod monitor;
 mod organizations;
@@ -51,6 +52,10 @@ mod tokens;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::authzen::{Action, Entity, Evaluation, Evaluator, Found, Page};
+use self::{
+    admission::SetLimits, api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies,
+    dpop::Proofs, keys::KeyWatch, mail::Mails, mfa::Mfa, monitor::Monitor, throttle::Throttle, tokens::Tokens,
+};
 pub use self::{
     admission::{By, RequestLimit},
     authenticate::Authenticating,
@@ -64,10 +69,6 @@ pub use self::{
     mfa::Reproof,
     recovery::LinkRedemption,
     requirement::Requirement,
-};
-use self::{
-    api_key::ApiKeys, at_hand::CookiesAtHand, csrf::CsrfTokens, devices::DeviceCookies, dpop::Proofs, keys::KeyWatch,
-    mail::Mails, mfa::Mfa, monitor::Monitor, throttle::Throttle, tokens::Tokens,
 };
 pub(crate) use self::{
     api_keys::NewKey,
@@ -128,6 +129,7 @@ struct Inner {
     revoked: Arc<RevokedTokens>,
     throttle: Throttle,
     limiter: Limiter,
+    set_limits: SetLimits,
     monitor: Monitor,
     mails: Option<Mails>,
     csrf: CsrfTokens,

@@ -444,10 +444,10 @@ impl Monitor {
     /// A key of an organization is used from an address. On a network at hand this costs a look into memory; another one
     /// is looked up beside the request.
     #[inline]
-    pub(super) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>) {
+    pub(super) fn key_used(&self, key: KeyId, organization: OrgId, ip: Option<IpAddr>, now: Timestamp) {
         let Some(network) = ip.and_then(network_of) else { return };
         let seen = self.key_networks.get(&(key, network));
-        if seen.is_none_or(|seen| self.clock.now().since(seen) >= KEY_NETWORK_LIFE) {
+        if seen.is_none_or(|seen| now.since(seen) >= KEY_NETWORK_LIFE) {
             self.look_up_key_network(key, network, About { organization: Some(organization), ip, user: None });
         }
     }

@@ -205,6 +205,7 @@ enum Prepared {
 
 /// What a mail says, given who reads it.
 struct Says {
+    kind: Kind,
     case: &'static str,
     purpose: Option<Purpose>,
 }
@@ -226,7 +227,8 @@ impl Held<'_> {
         // Of a version that knows more kinds than this one: it is left to a node that does.
         let kind = Kind::from_stored(&self.waiting.kind).ok_or_else(|| StoreError::corrupt("a mail of no kind"))?;
         let Some((user, to)) = self.reader().await? else { return Ok(Prepared::Drop("nobody")) };
-        let Some(says) = says(kind, user.as_ref()) else { return Ok(Prepared::Drop("pointless")) };
+        let must_verify = self.inner.config.registration.require_verified_email;
+        let Some(says) = says(kind, user.as_ref(), must_verify) else { return Ok(Prepared::Drop("pointless")) };
         let token = match (says.purpose, &user) {
             (Some(purpose), Some(user)) => match self.ready(mails, purpose, user).await? {
                 Some(token) => Some((purpose, token)),
@@ -234,7 +236,7 @@ impl Held<'_> {
             },
             _ => None,
         };
-        self.write(mails, kind, (user.as_ref(), to), (says.case, token)).map(|mail| Prepared::Send(Box::new(mail)))
+        self.write(mails, says.kind, (user.as_ref(), to), (says.case, token)).map(|mail| Prepared::Send(Box::new(mail)))
     }
 
     /// Who reads it, as far as it is a user, and at which address. None if there is nobody.
@@ -358,9 +360,16 @@ impl Held<'_> {
 }
 
 /// What a mail of this kind says to this reader. None if that has no point any more.
-fn says(kind: Kind, user: Option<&UserRecord>) -> Option<Says> {
-    let Some(user) = user else { return Some(Says { case: "", purpose: None }) };
+fn says(kind: Kind, user: Option<&UserRecord>, must_verify: bool) -> Option<Says> {
+    let Some(user) = user else { return Some(Says { kind, case: "", purpose: None }) };
     let is_active = user.status == UserStatus::Active;
+    // Where nobody signs in before the e-mail is verified, nobody does so by a link: whoever registered the address would
+    // share the account with its owner, who is asked first.
+    let kind = if kind == Kind::SignInLink && must_verify && !user.email_verified && !user.platform_admin {
+        Kind::Registration
+    } else {
+        kind
+    };
     let (case, purpose) = match kind {
         Kind::Registration if user.email_verified => ("known", None),
         Kind::Registration if user.password_hash.is_none() => ("set_password", Some(Purpose::ResetPassword)),
@@ -371,7 +380,7 @@ fn says(kind: Kind, user: Option<&UserRecord>) -> Option<Says> {
         Kind::SignInLink => ("", Some(Purpose::SignIn)),
         _ => ("", None),
     };
-    (is_active || purpose.is_none()).then_some(Says { case, purpose })
+    (is_active || purpose.is_none()).then_some(Says { kind, case, purpose })
 }
 
 /// How long a link lives, from when it was asked for.

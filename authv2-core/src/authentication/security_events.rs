@@ -117,7 +117,7 @@ impl EventWatch {
         match auth.0.sessions.look_up(self.session).await {
             Ok(Some(live)) => {
                 let user = live.user();
-                user.platform_admin && user.status == UserStatus::Active && !auth.0.sessions.is_held(live.session())
+                user.platform_admin && user.status == UserStatus::Active && !auth.0.sessions.is_held(&live)
             }
             Ok(None) | Err(_) => false,
         }

@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Asked, Inner, Outage, Policy, Rate, Take, Tat, Verdict, distinct, gcra, local::KeyHash, tighter, told};
+use super::{
+    Asked, Inner, Outage, Policy, Rate, Take, Tat, Verdict, distinct, fingerprint::KeyHash, gcra, tighter, told,
+};
 use crate::{
     clock::Timestamp,
     config::LimitConfig,
@@ -283,8 +285,7 @@ fn question(asked: &Asked, lease: u32) -> LimitQuestion<'_> {
 
 impl Inner {
     /// By refusals that hold and by leases; nothing where one of the limits takes a question.
-    pub(super) fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
-        let now = self.clock.now();
+    pub(super) fn take_at_hand(&self, takes: &[Take<'_>], now: Timestamp) -> Option<Verdict> {
         let mut tightest = None;
         for (place, take) in distinct(takes).enumerate() {
             let verdict = self.hot.take(self.hash(take), take.policy, take.cost, now);
@@ -330,8 +331,9 @@ impl Inner {
         match outage {
             Outage::LocalShare => {
                 telemetry::count(telemetry::LIMIT_OUTAGES, "outcome", "local_share");
-                let share = |policy: Policy| policy.with_rate(policy.rate().percent(self.local_share));
-                Ok(self.take_here(asked.iter().map(|asked| (share(asked.policy), asked.key, asked.cost))))
+                let share = |asked: &Asked| asked.policy.with_rate(asked.policy.rate().percent(self.local_share));
+                let shares: Vec<Policy> = asked.iter().map(share).collect();
+                Ok(self.take_here(shares.iter().zip(asked).map(|(share, asked)| (share, asked.key, asked.cost))))
             }
             Outage::Refuse => {
                 telemetry::count(telemetry::LIMIT_OUTAGES, "outcome", "refused");

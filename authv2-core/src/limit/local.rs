@@ -1,16 +1,22 @@
 //! What a node remembers of its keys: sharded, bounded, and never more generous than the limit.
 //!
-//! A key takes 32 bytes, whatever its length: it is known by 128 bits of keyed hashes. A key that has its whole burst
+//! A key takes 32 bytes, whatever its length: it is known by a keyed hash of 128 bits. A key that has its whole burst
 //! again costs nothing to forget, so its place is the next newcomer's. When all places are taken by keys that are not
 //! idle, the one that will be soonest makes room, and its shard keeps in mind until when: whoever is not remembered there
 //! counts as having used up as much. So a flood of keys costs newcomers a part of their burst, and gives nobody more.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::gcra::{Decision, Rate, Tat, at};
+use smallvec::SmallVec;
+
+use super::{
+    AT_ONCE,
+    fingerprint::{Fingerprints, KeyHash},
+    gcra::{Decision, Rate, Tat, at},
+};
 use crate::clock::Timestamp;
 
 /// A power of two.
@@ -19,19 +25,6 @@ const SHARDS: usize = 128;
 const REACH: usize = 96;
 /// The least number of homes in a shard that has any keys.
 const FEWEST: usize = 16;
-
-/// What keys are known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct KeyHash(u64, u64);
-
-impl KeyHash {
-    /// Bits that differ from key to key.
-    #[cfg(feature = "redis")]
-    #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
-    pub(crate) const fn spread(self) -> usize {
-        self.1 as usize
-    }
-}
 
 /// A request at a key.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +37,7 @@ pub(crate) struct Request<'a> {
 /// The keys of a node.
 pub(crate) struct Local {
     shards: Box<[Shard]>,
-    /// The one that nobody outside can aim at, and one that makes accidents impossible.
-    hashes: (RandomState, foldhash::quality::RandomState),
+    fingerprints: Fingerprints,
     /// Homes in a shard, at most.
     most: usize,
 }
@@ -65,7 +57,9 @@ struct Table {
     floor: Tat,
 }
 
+/// None lies across two lines of the processor's cache.
 #[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 struct Slot {
     key: KeyHash,
     /// Its moment; zero in a place that was never used.
@@ -92,7 +86,7 @@ impl Local {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hashes: (RandomState::new(), foldhash::quality::RandomState::default()),
+            fingerprints: Fingerprints::new(),
             most: (bytes / SHARDS / size_of::<Slot>()).saturating_sub(REACH).max(FEWEST),
         }
     }
@@ -100,15 +94,17 @@ impl Local {
     /// What a key is known by in this process.
     #[inline]
     pub(crate) fn hash<K: Hash + ?Sized>(&self, key: &K) -> KeyHash {
-        KeyHash(self.hashes.0.hash_one(key), self.hashes.1.hash_one(key))
+        self.fingerprints.of(key)
     }
 
     /// Decides, and remembers what passed.
+    #[inline]
     pub(crate) fn take(&self, request: Request<'_>, now: Timestamp) -> Decision {
         let mut table = self.shard(shard_of(request.key));
-        let (decision, is_news) = table.decide(request, now);
+        let place = table.find(request.key, now);
+        let (decision, is_news) = table.decide_at(place, request, now);
         if is_news {
-            table.remember(Slot::counted_here(request.key, decision.tat), now, self.most);
+            table.remember_at(place, Slot::counted_here(request.key, decision.tat), now, self.most);
         }
         decision
     }
@@ -121,7 +117,7 @@ impl Local {
         mut told: impl FnMut(Decision),
     ) {
         // Always from the first shard on, so that no two wait for each other.
-        let (mut held, mut from) = (Vec::new(), Some(0));
+        let (mut held, mut from) = (SmallVec::<[_; AT_ONCE]>::new(), Some(0));
         while let Some(start) = from {
             let next = requests.clone().map(|request| shard_of(request.key)).filter(|shard| *shard >= start).min();
             if let Some(shard) = next {
@@ -129,17 +125,21 @@ impl Local {
             }
             from = next.map(|shard| shard + 1);
         }
+        let mut decided = SmallVec::<[_; AT_ONCE]>::new();
         let mut all_allowed = true;
-        for (shard, table) in &held {
-            for request in requests.clone().filter(|request| shard_of(request.key) == *shard) {
-                all_allowed &= table.decide(request, now).0.allowed;
-            }
-        }
         for request in requests {
-            let Some((_, table)) = held.iter_mut().find(|(shard, _)| *shard == shard_of(request.key)) else { continue };
-            let (decision, is_news) = table.decide(request, now);
-            if is_news && (all_allowed || !decision.allowed) {
-                table.remember(Slot::counted_here(request.key, decision.tat), now, self.most);
+            let Some(index) = held.iter().position(|(shard, _)| *shard == shard_of(request.key)) else { continue };
+            let Some((_, table)) = held.get(index) else { continue };
+            let (decision, is_news) = table.decide_at(table.find(request.key, now), request, now);
+            all_allowed &= decision.allowed;
+            decided.push((index, request.key, decision, is_news));
+        }
+        for (index, key, decision, is_news) in decided {
+            if is_news
+                && (all_allowed || !decision.allowed)
+                && let Some((_, table)) = held.get_mut(index)
+            {
+                table.remember(Slot::counted_here(key, decision.tat), now, self.most);
             }
             told(decision);
         }
@@ -222,17 +222,35 @@ impl Table {
         ((u128::from(key.0) * self.homes() as u128) >> 64) as usize
     }
 
+    /// Where a key may be: from its home on.
+    #[inline]
+    fn way(&self, home: usize) -> &[Slot] {
+        // There are as many places after the last home.
+        self.slots.get(home..home + REACH).unwrap_or_default()
+    }
+
     #[inline]
     fn find(&self, key: KeyHash, now: Timestamp) -> Place {
-        let (home, now) = (self.home(key), at(now));
-        let (mut dead, mut soonest) = (None, (home, Tat { micros: u64::MAX, part: 0 }));
-        for (index, slot) in self.slots.iter().enumerate().skip(home).take(REACH) {
-            let tat = slot.tat();
-            if tat == Tat::default() {
-                return dead.map_or(Place::Unused(index), Place::Dead);
+        let home = self.home(key);
+        for (index, slot) in (home..).zip(self.way(home)) {
+            if slot.micros == 0 {
+                break;
             }
             if slot.key == key {
                 return Place::Found(index);
+            }
+        }
+        self.find_place(home, now)
+    }
+
+    /// Where a key that is not there could be.
+    fn find_place(&self, home: usize, now: Timestamp) -> Place {
+        let now = at(now);
+        let (mut dead, mut soonest) = (None, (home, Tat { micros: u64::MAX, part: 0 }));
+        for (index, slot) in (home..).zip(self.way(home)) {
+            let tat = slot.tat();
+            if slot.micros == 0 {
+                return dead.map_or(Place::Unused(index), Place::Dead);
             }
             if tat <= now && dead.is_none() {
                 dead = Some(index);
@@ -256,9 +274,9 @@ impl Table {
     /// cannot be. Nor can a key that was forgotten have been further ahead than its own burst takes, whatever the floor
     /// is for slower rates.
     #[inline]
-    fn decide(&self, request: Request<'_>, now: Timestamp) -> (Decision, bool) {
+    fn decide_at(&self, place: Place, request: Request<'_>, now: Timestamp) -> (Decision, bool) {
         let rate = request.rate;
-        let tat = match self.find(request.key, now) {
+        let tat = match place {
             Place::Found(index) => self.slots.get(index).map_or(self.floor, |slot| slot.tat()),
             Place::Dead(_) | Place::Unused(_) | Place::Full(_) => self.floor,
         };
@@ -268,7 +286,23 @@ impl Table {
     }
 
     fn remember(&mut self, slot: Slot, now: Timestamp, most: usize) {
-        let mut place = if self.slots.is_empty() { None } else { Some(self.find(slot.key, now)) };
+        self.remember_at(self.find(slot.key, now), slot, now, most);
+    }
+
+    /// Remembers what was [found](Self::find) there.
+    #[inline]
+    fn remember_at(&mut self, place: Place, slot: Slot, now: Timestamp, most: usize) {
+        if let Place::Found(index) = place
+            && let Some(place) = self.slots.get_mut(index)
+        {
+            *place = slot;
+            return;
+        }
+        self.make_room_for(place, slot, now, most);
+    }
+
+    fn make_room_for(&mut self, place: Place, slot: Slot, now: Timestamp, most: usize) {
+        let mut place = if self.slots.is_empty() { None } else { Some(place) };
         let wants_room = match place {
             None | Some(Place::Full(_)) => true,
             // Fuller than that, ways get long.

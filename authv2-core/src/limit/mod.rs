@@ -8,6 +8,7 @@
 //! does not answer, each node grants the configured share by itself: there is a limit at all times. What that means in
 //! numbers is in the guide, `docs/limits.md`.
 
+mod fingerprint;
 mod gcra;
 #[cfg(feature = "redis")]
 mod hot;
@@ -16,6 +17,7 @@ mod subject;
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -24,9 +26,13 @@ use std::{
 
 use aws_lc_rs::hmac;
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use self::local::{KeyHash, Local, Request};
+use self::{
+    fingerprint::KeyHash,
+    local::{Local, Request},
+};
 pub use self::{
     gcra::{Decision, InvalidRate, Rate, Span, Tat},
     subject::Subject,
@@ -203,7 +209,13 @@ impl fmt::Debug for Taking {
     }
 }
 
-/// A limit that a request runs against, by what it is known as.
+/// So many limits at once take no allocation: a request's own limit and its organization's, or an address's networks.
+const AT_ONCE: usize = 4;
+
+/// The limits that a request runs against.
+pub(crate) type Takes<'a> = SmallVec<[Take<'a>; AT_ONCE]>;
+
+/// A limit that a request runs against, by what it is known as in Redis too.
 #[derive(Debug, Clone)]
 struct Asked {
     policy: Policy,
@@ -235,12 +247,21 @@ impl Limiter {
     /// passes; a limit that is named twice for one subject counts once, at its first cost.
     #[must_use]
     pub fn take_at_hand(&self, takes: &[Take<'_>]) -> Option<Verdict> {
+        self.take_at_hand_at(takes, self.0.clock.now())
+    }
+
+    /// [`take_at_hand`](Self::take_at_hand), for one who has asked what time it is already.
+    #[inline]
+    pub(crate) fn take_at_hand_at(&self, takes: &[Take<'_>], now: Timestamp) -> Option<Verdict> {
         let inner = &*self.0;
         #[cfg(feature = "redis")]
         if inner.shared.is_there() {
-            return inner.take_at_hand(takes);
+            return inner.take_at_hand(takes, now);
         }
-        Some(inner.take_here(distinct(takes).map(|take| (take.policy, inner.hash(take), take.cost))))
+        Some(told(match takes {
+            [take] => Some(inner.take_one(take, now)),
+            takes => inner.take_several(distinct(takes).map(|take| (&take.policy, inner.hash(take), take.cost)), now),
+        }))
     }
 
     /// Takes from all of these limits, or from none; from one that is named twice for one subject once, at its first cost.
@@ -267,7 +288,7 @@ impl Limiter {
     }
 
     /// Drops what has counted the request already, and keeps in mind what is left.
-    pub(crate) fn leave_out(&self, takes: &mut Vec<Take<'_>>, counted: &mut Counted) {
+    pub(crate) fn leave_out(&self, takes: &mut Takes<'_>, counted: &mut Counted) {
         takes.retain(|take| {
             let key = self.0.hash(take);
             let is_new = !counted.0.contains(&key);
@@ -288,9 +309,9 @@ impl Limiter {
 }
 
 impl Inner {
+    #[inline]
     fn hash(&self, take: &Take<'_>) -> KeyHash {
-        let Policy { name, rate, is_built_in } = take.policy;
-        self.local.hash(&(name, is_built_in, rate.figures(), take.subject))
+        self.local.hash(&Named(take))
     }
 
     fn shared_name(&self, take: &Take<'_>) -> LimitName {
@@ -298,29 +319,28 @@ impl Inner {
     }
 
     /// By what this node has counted by itself.
-    fn take_here(&self, takes: impl Iterator<Item = (Policy, KeyHash, u32)> + Clone) -> Verdict {
-        let now = self.clock.now();
-        let mut each = takes.clone();
-        let tightest = match (each.next(), each.next()) {
-            (Some((policy, key, cost)), None) => {
-                Some(Verdict::of(policy, &self.local.take(Request { key, rate: &policy.rate, cost }, now)))
-            }
-            _ => self.take_several_here(takes, now),
-        };
-        told(tightest)
+    #[cfg(feature = "redis")]
+    fn take_here<'a>(&self, takes: impl Iterator<Item = (&'a Policy, KeyHash, u32)>) -> Verdict {
+        told(self.take_several(takes, self.clock.now()))
     }
 
-    fn take_several_here(
+    #[inline]
+    fn take_one(&self, take: &Take<'_>, now: Timestamp) -> Verdict {
+        let Take { policy, cost, .. } = take;
+        Verdict::of(*policy, &self.local.take(Request { key: self.hash(take), rate: &policy.rate, cost: *cost }, now))
+    }
+
+    fn take_several<'a>(
         &self,
-        takes: impl Iterator<Item = (Policy, KeyHash, u32)> + Clone,
+        takes: impl Iterator<Item = (&'a Policy, KeyHash, u32)>,
         now: Timestamp,
     ) -> Option<Verdict> {
-        let named: Vec<(Policy, KeyHash, u32)> = takes.collect();
-        let requests = named.iter().map(|(policy, key, cost)| Request { key: *key, rate: &policy.rate, cost: *cost });
-        let (mut policies, mut tightest) = (named.iter(), None);
+        let takes: SmallVec<[(&Policy, KeyHash, u32); AT_ONCE]> = takes.collect();
+        let requests = takes.iter().map(|(policy, key, cost)| Request { key: *key, rate: &policy.rate, cost: *cost });
+        let (mut policies, mut tightest) = (takes.iter(), None);
         self.local.take_all(requests, now, |decision| {
             if let Some((policy, ..)) = policies.next() {
-                tightest = tighter(tightest, Verdict::of(*policy, &decision));
+                tightest = tighter(tightest, Verdict::of(**policy, &decision));
             }
         });
         tightest
@@ -328,7 +348,25 @@ impl Inner {
 
     #[cfg(not(feature = "redis"))]
     async fn take_together(&self, asked: &[Asked], _: Outage) -> Result<Verdict> {
-        Ok(self.take_here(asked.iter().map(|asked| (asked.policy, asked.key, asked.cost))))
+        let takes = asked.iter().map(|asked| (&asked.policy, asked.key, asked.cost));
+        Ok(told(self.take_several(takes, self.clock.now())))
+    }
+}
+
+/// What tells one count from another.
+struct Named<'t, 'a>(&'t Take<'a>);
+
+impl Hash for Named<'_, '_> {
+    /// Whole words where that can be: they are hashed fastest. The lengths and the kind say where each part ends.
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Take { policy: Policy { name, rate, is_built_in }, subject, cost: _ } = self.0;
+        let (requests, per, burst) = rate.figures();
+        hasher.write_u64(u64::from(requests) << 32 | u64::from(burst));
+        hasher.write_u64(per);
+        hasher.write_u64((name.len() as u64) << 16 | u64::from(subject.kind()) << 8 | u64::from(*is_built_in));
+        subject.write(hasher);
+        hasher.write(name.as_bytes());
     }
 }
 

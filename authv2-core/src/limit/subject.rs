@@ -1,6 +1,6 @@
 //! Who is counted.
 
-use std::net::IpAddr;
+use std::{hash::Hasher, net::IpAddr};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -43,6 +43,44 @@ impl Subject<'static> {
 }
 
 impl Subject<'_> {
+    /// Which kind of subject it is, as hashes have it.
+    #[inline]
+    pub(super) const fn kind(&self) -> u8 {
+        match self {
+            Self::ApiKey(..) => 0,
+            Self::Organization(_) => 1,
+            Self::Caller(_) => 2,
+            Self::Network(IpNet::V4(_)) => 3,
+            Self::Network(IpNet::V6(_)) => 4,
+            Self::Everybody => 5,
+            Self::Other(_) => 6,
+        }
+    }
+
+    /// What tells it from others of its kind.
+    #[inline]
+    pub(super) fn write<H: Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::ApiKey(organization, key) => {
+                hasher.write(organization.as_uuid().as_bytes());
+                hasher.write(key.as_uuid().as_bytes());
+            }
+            Self::Organization(organization) => hasher.write(organization.as_uuid().as_bytes()),
+            Self::Caller(text) | Self::Other(text) => {
+                hasher.write(text.as_bytes());
+            }
+            Self::Network(IpNet::V4(network)) => {
+                hasher.write(&network.addr().octets());
+                hasher.write_u8(network.prefix_len());
+            }
+            Self::Network(IpNet::V6(network)) => {
+                hasher.write(&network.addr().octets());
+                hasher.write_u8(network.prefix_len());
+            }
+            Self::Everybody => {}
+        }
+    }
+
     /// What it is called in Redis: by a keyed hash, so that Redis learns no address. Who belongs to one organization
     /// meets in one slot.
     pub(super) fn shared_name(&self, policy: &Policy, names: &hmac::Key) -> LimitName {

@@ -65,16 +65,21 @@ pub struct Principal {
 }
 
 /// What is known of a caller, whichever of its requests it makes.
+///
+/// What each request looks at stands first, together: of a caller that did not come for a while, it comes from afar.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Known {
     pub(crate) who: Who,
+    pub(crate) validity: Validity,
+    /// Whether its credential is [bound](Self::bound_to) to a key.
+    pub(crate) is_bound: bool,
     pub(crate) method: Method,
     /// How its user proved who it is, where its credential says otherwise than its session.
     pub(crate) assurance: Option<Box<Assurance>>,
     /// Found true for the tenant that the credential names.
     pub(crate) membership: Option<Membership>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) validity: Validity,
     /// How many bytes its token takes, and what is said of it that is kept nowhere else.
     pub(crate) held: usize,
 }
@@ -123,8 +128,8 @@ impl Known {
             Transport::Bearer => Method::Bearer,
             Transport::Cookie => Method::Cookie,
         };
-        let validity = Validity { until, marks, since };
-        Self { who: Who::User(live), method, assurance: None, membership, clock, validity, held: 0 }
+        let (is_bound, validity) = (live.is_bound(), Validity { until, marks, since });
+        Self { who: Who::User(live), validity, is_bound, method, assurance: None, membership, clock, held: 0 }
     }
 
     /// Until `until`, or until the key, the member that bounds it, or what that may do in its organization change.
@@ -149,7 +154,8 @@ impl Known {
         ];
         let held = key.bytes();
         let validity = Validity { until, marks, since };
-        Self { who: Who::Key(key), method, assurance: None, membership: Some(membership), clock, validity, held }
+        let membership = Some(membership);
+        Self { who: Who::Key(key), validity, is_bound: false, method, assurance: None, membership, clock, held }
     }
 
     /// With the token that is kept beside it.
@@ -183,18 +189,20 @@ impl Known {
         (until, since): (Timestamp, Since),
     ) -> Self {
         let marks = [Mark::of_organization(membership.tenant.organization); 6];
+        let is_bound = identity.key_thumbprint.is_some();
         let who = Who::External(Box::new(identity), trust);
         let validity = Validity { until, marks, since };
         let membership = Some(membership);
-        Self { who, method: Method::Bearer, assurance: None, membership, clock, validity, held: 0 }
+        Self { who, validity, is_bound, method: Method::Bearer, assurance: None, membership, clock, held: 0 }
     }
 
     /// The same, by the session as it has become.
     pub(crate) fn by(&self, live: Arc<LiveSession>) -> Self {
         let Self { method, assurance, membership, clock, validity, .. } = self;
         let (assurance, membership) = (assurance.clone(), membership.clone());
-        let (clock, validity) = (Arc::clone(clock), validity.clone());
-        Self { who: Who::User(live), method: *method, assurance, membership, clock, validity, held: self.held }
+        let (clock, validity, is_bound) = (Arc::clone(clock), validity.clone(), live.is_bound());
+        let who = Who::User(live);
+        Self { who, validity, is_bound, method: *method, assurance, membership, clock, held: self.held }
     }
 
     /// Whether it still holds at `now`, as far as this node has heard.

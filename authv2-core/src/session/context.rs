@@ -3,7 +3,7 @@
 //! Networks are compared by the IPv4 /24 and the IPv6 /48, which a household or an office keeps; devices by system,
 //! browser and kind, so that a new version is no new device. What is not known, differs from nothing.
 
-use std::net::IpAddr;
+use std::{hash::BuildHasher as _, net::IpAddr, sync::LazyLock};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -42,18 +42,41 @@ impl Context {
         (change.network || change.device).then_some(change)
     }
 
-    /// How a request differs from this, the context that `session` was opened in. Its `User-Agent` is looked into only
-    /// where there is a device to compare it with, and it is not the very text that the session was opened with.
-    #[must_use]
-    pub fn changed_by(
+    /// How a request differs from this, the context that a session was opened in with `opened_with`. Its `User-Agent` is
+    /// looked into only where there is a device to compare it with, and it is not the very text that the session was opened
+    /// with. One that is no text says nothing.
+    #[inline]
+    pub(super) fn changed_by(
         &self,
-        session: &SessionRecord,
+        opened_with: Option<Agent>,
         ip: Option<IpAddr>,
-        user_agent: Option<&str>,
+        user_agent: Option<&[u8]>,
     ) -> Option<ContextChange> {
-        let is_to_be_read = |agent: &&str| self.device.is_some() && session.user_agent.as_deref() != Some(*agent);
-        let agent = user_agent.map(beginning).filter(is_to_be_read);
+        let is_to_be_read = |agent: &&[u8]| {
+            self.device.is_some() && (agent.len() > USER_AGENT_MAX || opened_with != Some(Agent::of(agent)))
+        };
+        match (ip, user_agent.filter(is_to_be_read)) {
+            (None, None) => None,
+            (ip, agent) => self.read(opened_with, ip, agent),
+        }
+    }
+
+    fn read(&self, opened_with: Option<Agent>, ip: Option<IpAddr>, user_agent: Option<&[u8]>) -> Option<ContextChange> {
+        let agent = user_agent.and_then(|agent| std::str::from_utf8(agent).ok()).map(beginning);
+        let agent = agent.filter(|agent| opened_with != Some(Agent::of(agent.as_bytes())));
         self.changed(&Self::of(ip, agent))
+    }
+}
+
+/// A `User-Agent` as sessions keep it, by a hash: it spares reading the text for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agent(u64);
+
+impl Agent {
+    #[inline]
+    pub(super) fn of(user_agent: &[u8]) -> Self {
+        static HASHES: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
+        Self(HASHES.hash_one(user_agent))
     }
 }
 
@@ -177,10 +200,15 @@ mod tests {
         for agent in [FIREFOX, &long] {
             let session = session("192.0.2.7", kept_user_agent(agent));
             let opened = Context::of_session(&session);
-            assert_eq!(opened.changed_by(&session, "192.0.2.8".parse().ok(), Some(agent)), None);
-            assert_eq!(opened.changed_by(&session, None, Some(NEWER_FIREFOX)), None);
-            assert_eq!(opened.changed_by(&session, None, Some(PHONE)), change(false, true));
-            assert_eq!(opened.changed_by(&session, "192.0.3.8".parse().ok(), None), change(true, false));
+            let opened_with = session.user_agent.as_deref().map(|agent| Agent::of(agent.as_bytes()));
+            let changed = |ip: Option<&str>, agent: Option<&[u8]>| {
+                opened.changed_by(opened_with, ip.and_then(|ip| ip.parse().ok()), agent)
+            };
+            assert_eq!(changed(Some("192.0.2.8"), Some(agent.as_bytes())), None);
+            assert_eq!(changed(None, Some(NEWER_FIREFOX.as_bytes())), None);
+            assert_eq!(changed(None, Some(b"\xff no text")), None);
+            assert_eq!(changed(None, Some(PHONE.as_bytes())), change(false, true));
+            assert_eq!(changed(Some("192.0.3.8"), None), change(true, false));
         }
     }
 

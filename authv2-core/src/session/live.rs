@@ -1,45 +1,65 @@
 //! A live session at hand, with its user: what requests share.
 
 use std::{
+    net::IpAddr,
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
 
-use super::context::Context;
+use super::context::{Agent, Context};
 use crate::{
     clock::Timestamp,
     secret::{SecretHash, equal_in_constant_time},
-    store::{SessionRecord, UserRecord, UserStatus, cached::Weigh},
+    store::{ContextChange, Risk, SessionRecord, UserRecord, UserStatus, cached::Weigh},
 };
 
 /// How far the time of the last use that is shown may lie behind.
 const SHOWN_RESOLUTION: Duration = Duration::from_millis(100);
 
 /// A session that was live when it was read, and its user. The user's password hash is left out: it stays in the store.
+///
+/// What each request looks at stands first, together: of a session that was not used for a while, it comes from afar.
 #[derive(Debug)]
+#[repr(C)]
 pub struct LiveSession {
+    /// Moved by uses of the session on this node.
+    idle_expires_at: AtomicI64,
+    last_seen_at: AtomicI64,
+    /// When it ends, whatever happens; it has already where it was revoked, or where its user is not active.
+    ends_at: Timestamp,
+    /// The `User-Agent` that it was opened with.
+    agent: Option<Agent>,
+    /// Where and on what it was opened.
+    opened: Context,
+    /// What has changed of that since.
+    noted: ContextChange,
+    risk: Risk,
+    is_bound: bool,
+    /// Somebody is moving the idle deadline in the store.
+    pub(super) extending: AtomicBool,
+    cookie: Option<SecretHash>,
     session: SessionRecord,
     user: UserRecord,
     /// The user's id as conditions see it.
     subject: String,
-    /// Where and on what it was opened.
-    opened: Context,
-    /// Moved by uses of the session on this node.
-    idle_expires_at: AtomicI64,
-    last_seen_at: AtomicI64,
-    /// Somebody is moving the idle deadline in the store.
-    pub(super) extending: AtomicBool,
 }
 
 impl LiveSession {
     pub(crate) fn new(session: SessionRecord, mut user: UserRecord) -> Self {
         user.password_hash = None;
+        let is_usable = user.status == UserStatus::Active && session.revoked_at.is_none();
         Self {
-            subject: user.id.to_string(),
-            opened: Context::of_session(&session),
             idle_expires_at: AtomicI64::new(session.idle_expires_at.as_micros()),
             last_seen_at: AtomicI64::new(session.last_seen_at.as_micros()),
+            ends_at: if is_usable { session.expires_at } else { Timestamp::from_micros(i64::MIN) },
+            agent: session.user_agent.as_deref().map(|agent| Agent::of(agent.as_bytes())),
+            opened: Context::of_session(&session),
+            noted: ContextChange { network: session.network_changed, device: session.device_changed },
+            risk: session.risk,
+            is_bound: session.key_thumbprint.is_some(),
             extending: AtomicBool::new(false),
+            cookie: session.cookie_hash.as_deref().and_then(SecretHash::from_stored),
+            subject: user.id.to_string(),
             session,
             user,
         }
@@ -72,8 +92,29 @@ impl LiveSession {
         &self.subject
     }
 
-    pub(super) fn opened(&self) -> &Context {
-        &self.opened
+    /// How a request differs from the one that opened it.
+    #[inline]
+    pub(super) fn changed_by(&self, ip: Option<IpAddr>, user_agent: Option<&[u8]>) -> Option<ContextChange> {
+        self.opened.changed_by(self.agent, ip, user_agent)
+    }
+
+    /// What was noted of such differences.
+    pub(super) fn noted(&self) -> ContextChange {
+        self.noted
+    }
+
+    pub(super) fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    /// Whether it is bound to a key.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
+    /// When it ends, whatever happens.
+    pub(super) fn ends_at(&self) -> Timestamp {
+        self.ends_at
     }
 
     pub(super) fn idle_expires_at(&self) -> Timestamp {
@@ -103,16 +144,12 @@ impl LiveSession {
     /// Whether it can be used at `now`, as far as is known here: another node may have moved its idle deadline.
     #[inline]
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
-        let SessionRecord { revoked_at, expires_at, .. } = self.session;
-        self.user.status == UserStatus::Active
-            && revoked_at.is_none()
-            && now < expires_at
-            && now < self.idle_expires_at()
+        now < self.ends_at && now < self.idle_expires_at()
     }
 
     /// Whether this cookie is the session's.
     pub(crate) fn is_opened_by(&self, cookie: &SecretHash) -> bool {
-        self.session.cookie_hash.as_deref().is_some_and(|own| equal_in_constant_time(own, cookie.as_bytes()))
+        self.cookie.as_ref().is_some_and(|own| equal_in_constant_time(own.as_bytes(), cookie.as_bytes()))
     }
 }
 

@@ -179,8 +179,9 @@ impl SessionService {
     }
 
     /// The new idle deadline, once a tenth of its window has passed.
+    #[inline]
     fn due_extension(&self, live: &LiveSession, now: Timestamp) -> Option<Timestamp> {
-        let (idle, expires_at) = (self.0.config.idle_ttl, live.session().expires_at);
+        let (idle, expires_at) = (self.0.config.idle_ttl, live.ends_at());
         let deadline = (now + idle).min(expires_at);
         let gain = deadline.since(live.idle_expires_at());
         // The last step, to the absolute end, may be a short one.

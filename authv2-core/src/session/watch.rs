@@ -6,7 +6,7 @@ use super::{LiveSession, SessionError, SessionService, service::Inner};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     config::{OnChange, SessionConfig},
-    store::{ContextChange, Risk, SessionRecord},
+    store::{ContextChange, Risk},
 };
 
 /// What may be done with a session, after a look at where it is used from.
@@ -24,10 +24,9 @@ impl SessionService {
     /// Whether a look at where the session is used from finds nothing to do: neither now nor because of what was found
     /// before.
     #[inline]
-    pub(crate) fn is_as_opened(&self, live: &LiveSession, ip: Option<IpAddr>, user_agent: Option<&str>) -> bool {
-        let (session, config) = (live.session(), &self.0.config);
-        let change = live.opened().changed_by(session, ip, user_agent);
-        change.and_then(|change| config.worth_noting(change, session)).is_none() && !self.is_held(session)
+    pub(crate) fn is_as_opened(&self, live: &LiveSession, ip: Option<IpAddr>, user_agent: Option<&[u8]>) -> bool {
+        let change = live.changed_by(ip, user_agent);
+        change.and_then(|change| self.0.config.worth_noting(change, live.noted())).is_none() && !self.is_held(live)
     }
 
     /// Compares a request with the opening of its live session, and does what the settings say of a difference: at
@@ -44,13 +43,12 @@ impl SessionService {
         let Inner { store, clock, config, .. } = &*self.0;
         let session = live.session();
         let change = live
-            .opened()
-            .changed_by(session, origin.ip, origin.user_agent.as_deref())
-            .and_then(|change| config.worth_noting(change, session));
+            .changed_by(origin.ip, origin.user_agent.as_deref().map(str::as_bytes))
+            .and_then(|change| config.worth_noting(change, live.noted()));
         let Some(change) = change else { return Ok((self.judge(live), None)) };
         // What is held is compared no further, unless it is to end: a sign-in that is held must not turn into a session that
         // is merely used from elsewhere, which the same password releases.
-        if self.is_held(session) && !config.revokes(change) {
+        if self.is_held(&live) && !config.revokes(change) {
             return Ok((Watched::StepUp(live), None));
         }
         let (id, user) = (session.id, session.user_id);
@@ -69,22 +67,23 @@ impl SessionService {
     }
 
     fn judge(&self, live: Arc<LiveSession>) -> Watched {
-        if self.is_held(live.session()) { Watched::StepUp(live) } else { Watched::Good(live) }
+        if self.is_held(&live) { Watched::StepUp(live) } else { Watched::Good(live) }
     }
 
     /// Whether a session does nothing but end, until its user has proved again who it is.
-    pub(crate) fn is_held(&self, session: &SessionRecord) -> bool {
+    #[inline]
+    pub(crate) fn is_held(&self, live: &LiveSession) -> bool {
         let Inner { config, holds_high_risk, .. } = &*self.0;
-        config.wants_step_up(session) || (*holds_high_risk && session.risk == Risk::High)
+        config.wants_step_up(live.noted()) || (*holds_high_risk && live.risk() == Risk::High)
     }
 }
 
 impl SessionConfig {
     /// What of a change is neither ignored nor noted already.
-    fn worth_noting(&self, change: ContextChange, session: &SessionRecord) -> Option<ContextChange> {
+    fn worth_noting(&self, change: ContextChange, noted: ContextChange) -> Option<ContextChange> {
         let new = ContextChange {
-            network: change.network && !session.network_changed && self.on_network_change != OnChange::Ignore,
-            device: change.device && !session.device_changed && self.on_device_change != OnChange::Ignore,
+            network: change.network && !noted.network && self.on_network_change != OnChange::Ignore,
+            device: change.device && !noted.device && self.on_device_change != OnChange::Ignore,
         };
         (new.network || new.device).then_some(new)
     }
@@ -94,9 +93,9 @@ impl SessionConfig {
             || (change.device && self.on_device_change == OnChange::Revoke)
     }
 
-    fn wants_step_up(&self, session: &SessionRecord) -> bool {
-        (session.network_changed && self.on_network_change == OnChange::StepUp)
-            || (session.device_changed && self.on_device_change == OnChange::StepUp)
+    fn wants_step_up(&self, noted: ContextChange) -> bool {
+        (noted.network && self.on_network_change == OnChange::StepUp)
+            || (noted.device && self.on_device_change == OnChange::StepUp)
     }
 }
 

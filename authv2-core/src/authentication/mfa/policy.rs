@@ -1,7 +1,5 @@
 //! An organization's policy on second factors.
 
-use std::collections::BTreeSet;
-
 use super::AuthenticationService;
 use crate::{
     audit::Origin,
@@ -13,7 +11,7 @@ use crate::{
 };
 
 impl AuthenticationService {
-    /// Replaces an organization's policy on second factors. Whether the caller may change the organization was asked
+    /// Replaces an organization's policy on second factors; `roles` are the names in it as they were sent. Whether the caller may change the organization was asked
     /// before.
     ///
     /// Who changes it, must have shown a second factor itself: so nobody locks everybody out by a slip, and a stolen
@@ -27,6 +25,7 @@ impl AuthenticationService {
         &self,
         standing: &Standing,
         policy: &MfaPolicy,
+        roles: &[String],
         origin: &Origin,
     ) -> Result<Written<MfaPolicy>> {
         let principal = &standing.principal;
@@ -36,9 +35,7 @@ impl AuthenticationService {
             return Err(Error::second_factor_wanted().with_scheme(principal.scheme()));
         }
         let organization = standing.organization.id;
-        if let MfaPolicy::Roles(names) = policy {
-            self.require_roles(standing, names).await?;
-        }
+        self.require_roles(standing, roles).await?;
         let change = OrganizationChange { mfa: Some(policy.parts()), ..OrganizationChange::default() };
         let act = standing.act("organization.mfa_policy_changed", origin).on(organization);
         let updated = self.0.store.update_organization(organization, change, act).await?;
@@ -47,7 +44,10 @@ impl AuthenticationService {
         Ok(self.written(at, (MfaPolicy::of(&updated), updated.revision)))
     }
 
-    async fn require_roles(&self, standing: &Standing, names: &BTreeSet<String>) -> Result<()> {
+    async fn require_roles(&self, standing: &Standing, names: &[String]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
         let basis = self.basis(standing).await?;
         let unknown = names.iter().enumerate().filter(|(_, name)| basis.model.role(name).is_none());
         let problems: Vec<FieldError> = unknown

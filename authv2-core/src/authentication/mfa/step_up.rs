@@ -103,7 +103,7 @@ impl AuthenticationService {
     /// [`Code::StepUpRequired`] where it stays held: what was shown is not enough.
     fn released_by(&self, live: &LiveSession, user: &UserRecord, reproof: &Reproof) -> Result<bool> {
         let session = live.session();
-        if !self.0.sessions.is_held(session) {
+        if !self.0.sessions.is_held(live) {
             return Ok(false);
         }
         let has_moved = session.network_changed || session.device_changed;

@@ -7,6 +7,7 @@
 
 mod names;
 #[cfg(all(test, feature = "sqlite"))]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 mod tests;
 mod under_way;
 mod verdict;

@@ -33,14 +33,12 @@ const VOID_PASSWORD: &str = "UPDATE users SET password_hash = NULL, version = ve
     WHERE id = $1 AND NOT email_verified AND password_hash = $3 RETURNING id";
 
 const REMOVE_TOKENS: &str = "DELETE FROM mail_tokens WHERE user_id = $1";
-const REMOVE_CHALLENGES: &str = "DELETE FROM mfa_challenges WHERE user_id = $1";
 
 pub(super) const PURGE: &str = "DELETE FROM mail_tokens WHERE hash IN
     (SELECT hash FROM mail_tokens WHERE expires_at < $1 LIMIT 1000)";
 
 #[cfg(all(test, feature = "sqlite"))]
-pub(super) const STATEMENTS: &[&str] =
-    &[LINKED, USE, VERIFY, RESET, VOID_PASSWORD, REMOVE_TOKENS, REMOVE_CHALLENGES, PURGE];
+pub(super) const STATEMENTS: &[&str] = &[LINKED, USE, VERIFY, RESET, VOID_PASSWORD, REMOVE_TOKENS, PURGE];
 
 #[async_trait]
 impl LinkStore for SqlStore {
@@ -149,7 +147,7 @@ impl Tx {
     /// their second factor. Under the lock of the user's row.
     pub(super) async fn void_proofs(&mut self, user: UserId) -> Result<(), StoreError> {
         execute!(self, sqlx::query(REMOVE_TOKENS).bind(user))?;
-        execute!(self, sqlx::query(REMOVE_CHALLENGES).bind(user))?;
+        self.drop_challenges(user).await?;
         self.remove_waiting_links(user).await
     }
 

@@ -56,7 +56,7 @@ async fn a_policy_is_written_by_whoever_shows_a_second_factor(store: Store) {
         (json!({"require": "roles"}), "roles", "required"),
         (json!({"require": "roles", "roles": []}), "roles", "required"),
         (json!({"require": "required", "roles": ["clerk"]}), "roles", "not_allowed"),
-        (json!({"require": "roles", "roles": ["clerk", "nobody"]}), "roles[1]", "unknown_role"),
+        (json!({"require": "roles", "roles": ["clerk", "a-nobody"]}), "roles[1]", "unknown_role"),
         (json!({"require": "optional", "x": 1}), "x", "unknown_field"),
     ] {
         assert_invalid(&put(&acme, body).await, field, code);

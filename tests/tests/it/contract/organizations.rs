@@ -200,7 +200,7 @@ async fn who_signed_in_long_ago_signs_in_again_before_ending_it() {
     server.restart().unwrap();
 
     let api = authv2_tests::client::Api::new(server.url()).unwrap();
-    let (owner, bob) = (Person { api: api.clone(), ..acme.owner.clone() }, Person { api: api.clone(), ..bob });
+    let (owner, bob) = (acme.owner.refreshed(&api).await, bob.refreshed(&api).await);
     let refused = owner.delete(&acme.path("")).await;
     assert_problem(&refused, 401, "step_up_required");
     let challenge = refused.header("www-authenticate");

@@ -53,11 +53,17 @@ async fn signs_nobody_in_before_the_email_is_verified(store: Store) {
     register(&deployment, PASSWORD).await;
     assert_problem(&login(api, ADA, PASSWORD).await, 403, "email_unverified");
     assert_problem(&login(api, ADA, WRONG).await, 401, "invalid_credentials");
+    // Nor by a link: whoever asks for one is asked to verify first.
+    assert_eq!(post(api, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);
+    let instead = nth_token(&deployment, 2).await;
+    assert_problem(&post(api, "/auth/login/link/redeem", "", json!({"token": instead})).await, 401, "invalid_token");
     // The same person once more: the newer link works, the password stays.
     let first = nth_token(&deployment, 1).await;
     register(&deployment, PASSWORD).await;
-    let second = nth_token(&deployment, 2).await;
-    assert_problem(&post(api, "/auth/email/verify", "", json!({"token": first})).await, 401, "invalid_token");
+    let second = nth_token(&deployment, 3).await;
+    for older in [first, instead] {
+        assert_problem(&post(api, "/auth/email/verify", "", json!({"token": older})).await, 401, "invalid_token");
+    }
     assert_eq!(post(api, "/auth/email/verify", "", json!({"token": second})).await.status, 204);
     let tokens = Tokens::of(&login(api, ADA, PASSWORD).await);
     assert_eq!(get(api, "/auth/me", &tokens.access).await.json["user"]["display_name"], "Ada");

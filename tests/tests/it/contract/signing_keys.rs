@@ -248,7 +248,7 @@ async fn who_signed_in_long_ago_signs_in_again_before_changing_them() {
     pool.execute("UPDATE sessions SET auth_time = auth_time - 901000000").await.unwrap();
     pool.close().await;
     server.restart().unwrap();
-    let root = Person { api: Api::new(server.url()).unwrap(), ..root };
+    let root = root.refreshed(&Api::new(server.url()).unwrap()).await;
     let revoke = format!("{KEYS}/{}/revoke", kid(&root.tokens.access));
     for path in [KEYS, ROTATE, &revoke] {
         let refused = root.post(path, json!({"alg": "EdDSA"})).await;

@@ -4,7 +4,7 @@ use authv2_tests::client::{Answer, Api};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::fixture::{Deployment, PASSWORD, Store, Tokens, assert_problem, post, quick, register};
+use super::fixture::{Deployment, PASSWORD, Store, Tokens, assert_problem, post, quick, refresh, register};
 
 pub(crate) async fn deploy(store: Store) -> Deployment {
     store.deploy_confined(quick()).await
@@ -32,6 +32,13 @@ impl Person {
         let answer = sign_in_to(api, email, PASSWORD, place).await;
         let id = answer.string("/user/id").to_owned();
         Self { api: api.clone(), id, email: email.to_owned(), tokens: Tokens::of(&answer) }
+    }
+
+    /// The same session with its next tokens, on a server that was started anew. They tell of the sign-in what the session
+    /// does; the ones before keep what they were issued with.
+    pub(crate) async fn refreshed(&self, api: &Api) -> Self {
+        let tokens = Tokens::of(&refresh(api, &self.tokens.refresh).await);
+        Self { api: api.clone(), tokens, ..self.clone() }
     }
 
     /// The same person in another session, in an organization.
