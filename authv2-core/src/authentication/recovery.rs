@@ -145,7 +145,7 @@ impl AuthenticationService {
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
         let presented = origin.device.and_then(|claim| claim.of(user.id));
         let place = Place { network, device: device.clone(), presented };
-        let (facts, clear) = throttle.look_again(store, &email_key(&user.email), place, self.now()).await?;
+        let (facts, clear) = throttle.facts(store, &email_key(&user.email), place, self.now()).await?;
         let SignInFacts { known_network, new_device, known_device, .. } = facts;
         let signs = Signs {
             new_network: network.is_some() && !known_network && user.last_login_at.is_some(),
