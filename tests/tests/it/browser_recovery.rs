@@ -166,7 +166,7 @@ async fn hire(server: &Server) {
     let grants = json!([{"permission": "orders:read", "effect": "allow", "step_up": {"acr": "aal2"}}]);
     for (method, path, body) in [
         (Method::POST, "/auth/orgs", json!({"slug": "acme", "name": "Acme"})),
-        (Method::PUT, "/auth/orgs/acme/roles/clerk", json!({"grants": grants})),
+        (Method::PUT, "/auth/orgs/acme/roles/clerk", json!({"inherits": [], "grants": grants})),
         (Method::POST, "/auth/orgs/acme/members", json!({"email": EMAIL, "roles": [{"role": "clerk"}]})),
     ] {
         let answer = api.call(method, path, bob.string("/access_token"), Some(&body)).await.unwrap();
