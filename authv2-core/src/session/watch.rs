@@ -48,8 +48,8 @@ impl SessionService {
             .changed_by(session, origin.ip, origin.user_agent.as_deref())
             .and_then(|change| config.worth_noting(change, session));
         let Some(change) = change else { return Ok((self.judge(live), None)) };
-        // What is held is compared no further, unless it is to end: a sign-in that is held must not turn into a session that
-        // is merely used from elsewhere, which the same password releases.
+        // What is held is compared no further, unless it is to end: a sign-in that is held must not turn into a session
+        // that is merely used from elsewhere, which the same password releases.
         if self.is_held(session) && !config.revokes(change) {
             return Ok((Watched::StepUp(live), None));
         }
@@ -76,6 +76,13 @@ impl SessionService {
     pub(crate) fn is_held(&self, session: &SessionRecord) -> bool {
         let Inner { config, holds_high_risk, .. } = &*self.0;
         config.wants_step_up(session) || (*holds_high_risk && session.risk == Risk::High)
+    }
+
+    /// Whether a session is held for more than being used from elsewhere. A change of both network and device makes a
+    /// high risk by itself; one that has another reason is that of the sign-in, or a reaction's.
+    pub(crate) fn is_held_for_its_risk(&self, session: &SessionRecord) -> bool {
+        let has_moved = session.network_changed && session.device_changed;
+        self.0.holds_high_risk && session.risk == Risk::High && !has_moved
     }
 }
 
