@@ -188,7 +188,7 @@ pub(super) async fn post_remove(call: Call<'_>) -> Result<Reply> {
     responses(
     (status = 200, body = SignInResponse),
     (status = 401, description = "`invalid_code`; `invalid_token`: the `mfa_token` is unknown, expired or used up; `invalid_dpop_proof`, `use_dpop_nonce`", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "`csrf_failed`", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "`not_a_member`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "`too_many_sessions`", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "`too_many_attempts`", body = Problem, content_type = "application/problem+json"),
@@ -230,7 +230,7 @@ pub(super) async fn step_up(call: Call<'_>) -> Result<Reply> {
         None => return Err(neither("password")),
     };
     let cookie = match principal.method() {
-        Method::Cookie => call.auth.cookie_to_prove(call.head).await?,
+        Method::Cookie => Some(call.auth.cookie_to_prove(call.head).await?),
         Method::Bearer | Method::ApiKey => None,
     };
     let signed_in = call.auth.step_up(principal, reproof, cookie, &call.origin).await?;

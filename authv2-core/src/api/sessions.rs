@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     id::SessionId,
+    principal::Method,
 };
 
 /// List one's sessions
@@ -39,8 +40,11 @@ pub(super) async fn switch(call: Call<'_>) -> Result<Reply> {
     let mut fields = call.fields()?;
     let (organization, store) = (fields.string("organization"), fields.optional_string("store"));
     fields.finish()?;
-    let cookie = call.auth.authenticate_with_cookie(call.head).await?.map(|(_, secret)| secret);
     let principal = call.principal()?;
+    let cookie = match principal.method() {
+        Method::Cookie => Some(call.auth.cookie_to_switch(call.head).await?),
+        Method::Bearer | Method::ApiKey => None,
+    };
     let switched = call.auth.switch(principal, &organization, store.as_deref(), cookie, &call.origin).await?;
     signed_in_reply(&call, &switched)
 }

@@ -141,7 +141,7 @@ impl AuthenticationService {
                 let act = Act::new(action, Actor::User(user.id), self.now(), origin)
                     .on(user.id)
                     .ended(Outcome::Denied, "wrong_password");
-                self.0.store.count_failure(attempt.on_failure, act).await?;
+                self.count_wrong(attempt, user.id, act).await?;
                 Err(Error::new(Code::WrongPassword, "check it and try again"))
             }
         }

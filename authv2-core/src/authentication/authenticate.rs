@@ -157,9 +157,22 @@ impl AuthenticationService {
         self.look_at_cookie(head, Purpose::Act).await
     }
 
-    /// The cookie that a request comes with to prove again who its user is.
-    pub(crate) async fn cookie_to_prove<R: RequestHead + ?Sized + Sync>(&self, head: &R) -> Result<Option<Secret>> {
-        Ok(self.look_at_cookie(head, Purpose::Prove).await?.map(|(_, secret)| secret))
+    /// The cookie of a request that it was authenticated by, to prove again who its user is.
+    ///
+    /// # Errors
+    /// [`Code::InvalidToken`] where another one has taken its place since: the answer must not fall back to a token.
+    pub(crate) async fn cookie_to_prove<R: RequestHead + ?Sized + Sync>(&self, head: &R) -> Result<Secret> {
+        let found = self.look_at_cookie(head, Purpose::Prove).await?;
+        found.map(|(_, secret)| secret).ok_or_else(invalid_token)
+    }
+
+    /// Likewise, to act elsewhere.
+    ///
+    /// # Errors
+    /// As [`cookie_to_prove`](Self::cookie_to_prove).
+    pub(crate) async fn cookie_to_switch<R: RequestHead + ?Sized + Sync>(&self, head: &R) -> Result<Secret> {
+        let found = self.look_at_cookie(head, Purpose::Act).await?;
+        found.map(|(_, secret)| secret).ok_or_else(invalid_token)
     }
 
     async fn look_at_cookie<R: RequestHead + ?Sized + Sync>(
@@ -307,7 +320,8 @@ impl AuthenticationService {
             Watched::StepUp(live) if purpose != Purpose::Act => Ok(Some(live)),
             Watched::StepUp(_) => {
                 let challenge = Challenge::InsufficientAuthentication { max_age: None, acr_values: None };
-                let error = Error::new(Code::StepUpRequired, "the session is used from elsewhere: sign in again");
+                let error =
+                    Error::new(Code::StepUpRequired, "the session is held: prove again who you are, or sign in again");
                 Err(error.with_challenge(challenge))
             }
             Watched::Ended => Ok(None),
@@ -328,7 +342,7 @@ impl AuthenticationService {
 
     /// What a user may do in the tenant that its credential names: nothing in one that it does not belong to (any
     /// longer), where the credential is good for itself and for no tenant.
-    async fn membership(&self, user: &UserRecord, tenant: Option<Tenant>) -> Result<Option<Membership>> {
+    pub(super) async fn membership(&self, user: &UserRecord, tenant: Option<Tenant>) -> Result<Option<Membership>> {
         let Some(tenant) = tenant else { return Ok(None) };
         let access = self.0.permissions.access(tenant.organization, user.id.into()).await?;
         Ok(access

@@ -93,20 +93,21 @@ impl AuthenticationService {
         });
         // A sign-in that is held makes no browser known, and says no more of a known one.
         let notice = notice.filter(|_| !is_cookie || presented.is_none());
+        let has_shown_more = second.is_some() || first.link.is_some();
         let sign_in = SignIn {
             browser,
             notices: notices.into_iter().chain(notice).collect(),
             user,
             transport: first.transport,
-            amr: first.amr,
+            amr: first.amr.clone(),
             tenant: first.tenant,
-            verified_hash: first.verified_hash,
-            rehashed: first.rehashed,
+            verified_hash: first.verified_hash.clone(),
+            rehashed: first.rehashed.clone(),
             network: first.network.map(|network| network.to_string()),
-            device: first.device,
-            risk: if second.is_some() { risk_left(signs) } else { risk(signs) },
+            device: first.device.clone(),
+            risk: if has_shown_more { risk_left(signs) } else { risk(signs) },
             is_held: signs.is_held,
-            clear: first.clear,
+            clear: first.clear.clone(),
             proof: first.proof,
             spends: Spends {
                 link: first.link,
@@ -117,10 +118,9 @@ impl AuthenticationService {
         if sign_in.transport == Transport::Bearer {
             self.require_signing().await?;
         }
-        let opened = match (self.0.sessions.open(sign_in.clone(), origin).await, &first.password) {
-            // The hash that was verified has gone: perhaps a sign-in beside this one hashed the same password anew.
-            (Err(SessionError::Void), Some(password)) => self.open_again(sign_in, password, origin).await,
-            (other, _) => other.map_err(Error::from),
+        let opened = match self.0.sessions.open(sign_in.clone(), origin).await {
+            Err(SessionError::Void) if second.is_none() => self.open_again(first.clone(), sign_in, origin).await,
+            other => other.map_err(Error::from),
         };
         match opened {
             Ok(opened) => {
@@ -138,9 +138,14 @@ impl AuthenticationService {
         }
     }
 
-    /// Judges the password once more, by the account as it is now.
-    async fn open_again(&self, sign_in: SignIn, password: &Secret, origin: &Origin) -> Result<OpenedSession> {
+    /// Judges the first factor once more, by the account as it is now: the user may have confirmed a second one beside this
+    /// sign-in, or another sign-in may have hashed the same password anew.
+    async fn open_again(&self, first: FirstFactor, sign_in: SignIn, origin: &Origin) -> Result<OpenedSession> {
         let user = self.0.store.user(sign_in.user).await?;
+        if user.as_ref().is_some_and(|user| user.mfa_enabled) {
+            return Err(self.challenge(first, origin).await?);
+        }
+        let Some(password) = &first.password else { return Err(SessionError::Void.into()) };
         match self.0.users.check_password(user.as_ref(), password.expose()).await? {
             PasswordCheck::Right { rehashed } => {
                 let verified_hash = user.and_then(|user| user.password_hash);

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
     measures::{self, Measure},
-    throttle::{Failures, Throttle},
+    throttle::{Failures, REASKED_LIMIT, REASKED_WINDOW, Throttle},
 };
 use crate::{
     audit::Actor,
@@ -197,7 +197,7 @@ impl Monitor {
     /// A sign-in as it is counted. Neither its account nor its password can be read from that.
     pub(super) fn sign_in(&self, email_key: &str, password: &Secret, ip: Option<IpAddr>, is_known: bool) -> Watched {
         let network = ip.map(Network::of);
-        let around = network.and_then(|network| network.wider().last()).or(network);
+        let around = ip.map(around);
         let mut name = [0; 8];
         // Forty bits tell passwords apart well enough, and hardly what they are.
         let signed = hmac::sign(&self.password_key, password.expose().as_bytes());
@@ -263,12 +263,26 @@ impl Monitor {
             let detail = json!({"scope": "network", "failures": failures.of_pair + 1, "window_seconds": window});
             let is_news = self.tell_once(kind, Severity::Medium, about, (pair, every), detail);
             if is_news && self.config.on_brute_force == Reaction::Block {
-                self.block(watched, throttle);
+                self.block(watched.around, watched.ip, throttle);
             }
         }
         if !watched.is_known && failures.of_account + 1 >= i64::from(self.throttle.account_limit) {
             let detail = json!({"scope": "account", "failures": failures.of_account + 1, "window_seconds": window});
             self.tell_once(kind, Severity::High, About { ip: None, ..about }, (account, every), detail);
+        }
+    }
+
+    /// A code, or a password asked again, was wrong: so many of an account by now. Whoever tries has the first factor, or
+    /// a session, and is no stranger: that tells of nothing but brute force.
+    pub(super) fn failed_again(&self, about: About, failures: i64, throttle: &Throttle) {
+        if failures < i64::from(REASKED_LIMIT) {
+            return;
+        }
+        let detail = json!({"scope": "codes", "failures": failures, "window_seconds": REASKED_WINDOW.as_secs()});
+        let (kind, every) = (EventKind::BruteForce, self.throttle.window);
+        let is_news = self.tell_once(kind, Severity::High, about, (("codes", about.user), every), detail);
+        if is_news && self.config.on_brute_force == Reaction::Block {
+            self.block(about.ip.map(around), about.ip, throttle);
         }
     }
 
@@ -311,9 +325,9 @@ impl Monitor {
     }
 
     /// Has a network wait, whatever account it tries. Accounts that are known there are left out.
-    fn block(&self, watched: &Watched, throttle: &Throttle) {
-        let rule = throttle.blocking(watched.around, self.config.block_for);
-        self.take_measure(Measure::Block { rule, ip: watched.ip });
+    fn block(&self, around: Option<Network>, ip: Option<IpAddr>, throttle: &Throttle) {
+        let rule = throttle.blocking(around, self.config.block_for);
+        self.take_measure(Measure::Block { rule, ip });
     }
 
     fn take_measure(&self, measure: Measure) {
@@ -523,4 +537,10 @@ impl Monitor {
         telemetry::sign_in_pressure(self.sign_ins.is_pressed(now));
         Ok(())
     }
+}
+
+/// The widest network around an address, which counts as one.
+fn around(ip: IpAddr) -> Network {
+    let network = Network::of(ip);
+    network.wider().last().unwrap_or(network)
 }

@@ -70,8 +70,13 @@ impl SessionService {
         let Some(id) = session_of_cookie(cookie) else { return Ok(None) };
         let hash = SecretHash::of(cookie.as_bytes());
         let now = self.0.clock.now();
+        let found = match self.find(id, now).await? {
+            // Its user may have proved again who it is, on another node, and have got another cookie for that.
+            Some(live) if !live.is_opened_by(&hash) => self.stored(id).await?,
+            found => found,
+        };
         // Whoever knows the id alone must not keep the session from ending.
-        let found = self.find(id, now).await?.filter(|live| live.is_opened_by(&hash));
+        let found = found.filter(|live| live.is_opened_by(&hash));
         if let Some(live) = &found {
             self.used(live, now).await;
         }

@@ -1,6 +1,6 @@
 //! A session whose user proves again who it is.
 
-use super::{LiveSession, SessionError, SessionService, context::kept_user_agent, lookup};
+use super::{LiveSession, SessionError, SessionService, context::kept_user_agent, device::Device, lookup};
 use crate::{
     audit::Act,
     secret::{Secret, SecretHash},
@@ -40,6 +40,7 @@ impl SessionService {
         let release = releases.then(|| Place {
             ip: act.origin.ip.map(|ip| ip.to_string()),
             user_agent: act.origin.user_agent.as_deref().map(kept_user_agent),
+            device: act.origin.user_agent.as_deref().map(|agent| Device::of(agent).kind),
         });
         let cookie = cookie.map(hash).zip(secret.as_ref().map(hash));
         let proven = SteppingUp { user, session, methods, factor, verified_hash, cookie, release };

@@ -76,6 +76,13 @@ impl SessionService {
         let Inner { config, holds_high_risk, .. } = &*self.0;
         config.wants_step_up(live.noted()) || (*holds_high_risk && live.risk() == Risk::High)
     }
+
+    /// Whether a session is held for more than being used from elsewhere. A change of both network and device makes a
+    /// high risk by itself; one that has another reason is that of the sign-in, or a reaction's.
+    pub(crate) fn is_held_for_its_risk(&self, session: &SessionRecord) -> bool {
+        let has_moved = session.network_changed && session.device_changed;
+        self.0.holds_high_risk && session.risk == Risk::High && !has_moved
+    }
 }
 
 impl SessionConfig {

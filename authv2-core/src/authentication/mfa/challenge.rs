@@ -29,6 +29,8 @@ impl AuthenticationService {
     pub(in crate::authentication) async fn challenge(&self, first: FirstFactor, origin: &Origin) -> Result<Error> {
         let token = random_token(PREFIX)?;
         let user = first.user.id;
+        // Before anything is used up: an outage must not cost a link.
+        let has_codes = self.confirmed_totp(user).await?.is_some_and(|totp| totp.recovery_codes > 0);
         let record = ChallengeRecord {
             hash: SecretHash::of(token.expose().as_bytes()),
             user,
@@ -55,7 +57,6 @@ impl AuthenticationService {
             Challenged::ProofUsed => return Err(SessionError::ProofUsed.into()),
             Challenged::Spent => return Err(SessionError::Spent.into()),
         }
-        let has_codes = self.confirmed_totp(user).await?.is_some_and(|totp| totp.recovery_codes > 0);
         let methods = if has_codes { vec!["totp", "recovery_code"] } else { vec!["totp"] };
         Ok(Error::mfa_required(MfaChallenge { token, methods }))
     }
@@ -88,8 +89,8 @@ pub(super) fn no_challenge() -> Error {
     Error::new(Code::InvalidToken, "the `mfa_token` is unknown, used up or expired: sign in again")
 }
 
-/// How risky a sign-in looks that a second factor completed. Whoever has both is hardly somebody else: what was unusual
-/// is told, and holds nothing up.
+/// How risky a sign-in looks that a second factor completed, or a link in a mail. Whoever has that is hardly somebody
+/// else: what was unusual is told, and holds nothing up.
 pub(in crate::authentication) fn risk_left(signs: Signs) -> Risk {
     match risk(Signs { is_held: false, ..signs }) {
         Risk::High | Risk::Medium => Risk::Medium,

@@ -73,7 +73,7 @@ impl AuthenticationService {
         let digits = Secret::new(code.expose().replace(' ', ""));
         let Some(step) = secret.step_of(digits.expose(), self.now(), totp.last_step) else {
             let act = self.refused_act("mfa.confirmation_refused", user.id, origin);
-            return Err(self.wrong_code(attempt, act).await?);
+            return Err(self.wrong_code(attempt, user.id, act).await?);
         };
         let (codes, recovery_codes) = self.new_recovery_codes(user.id)?;
         let confirmation = TotpConfirmation { user: user.id, sealed: totp.sealed, step, recovery_codes };
@@ -142,7 +142,7 @@ impl AuthenticationService {
         {
             return Ok(());
         }
-        Err(self.wrong_code(attempt, self.refused_act(refused, user.id, origin)).await?)
+        Err(self.wrong_code(attempt, user.id, self.refused_act(refused, user.id, origin)).await?)
     }
 
     /// Recovery codes as they are shown, and as they are stored.

@@ -12,7 +12,7 @@ use http::Uri;
 
 pub use self::step_up::Reproof;
 pub(super) use self::{challenge::risk_left, verify::Answer};
-use super::{AuthenticationService, account::email_key, throttle::Attempt};
+use super::{About, AuthenticationService, account::email_key, throttle::Attempt};
 use crate::{
     audit::{Act, Origin},
     config::MfaConfig,
@@ -78,10 +78,19 @@ impl AuthenticationService {
         Ok(secret.step_of(digits.expose(), self.now(), totp.last_step).map(|step| SecondFactor::Totp { step }))
     }
 
-    /// Counts a wrong code with the passwords asked again: the refusal.
-    async fn wrong_code(&self, attempt: Attempt, act: Act) -> Result<Error> {
-        self.0.store.count_failure(attempt.on_failure, act).await?;
+    /// Counts a wrong code: the refusal.
+    async fn wrong_code(&self, attempt: Attempt, user: UserId, act: Act) -> Result<Error> {
+        self.count_wrong(attempt, user, act).await?;
         Ok(Error::new(Code::InvalidCode, "it is wrong, or was used before: wait for the next one"))
+    }
+
+    /// Counts a code, or a password asked again, that was wrong, and tells the monitor.
+    pub(super) async fn count_wrong(&self, attempt: Attempt, user: UserId, act: Act) -> Result<()> {
+        let about = About { user: Some(user), ip: act.origin.ip, ..About::default() };
+        let failures = attempt.failures.of_account + 1;
+        self.0.store.count_failure(attempt.on_failure, act).await?;
+        self.0.monitor.failed_again(about, failures, &self.0.throttle);
+        Ok(())
     }
 
     /// Lets a code or a password asked again be judged: these count per account, across sessions, tokens and networks, and

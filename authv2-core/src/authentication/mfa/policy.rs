@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl AuthenticationService {
-    /// Replaces an organization's policy on second factors; `roles` are the names in it as they were sent. Whether the caller may change the organization was asked
-    /// before.
+    /// Replaces an organization's policy on second factors; `roles` are the names in it as they were sent. Whether the
+    /// caller may change the organization was asked before.
     ///
-    /// Who changes it, must have shown a second factor itself: so nobody locks everybody out by a slip, and a stolen
-    /// password does not lift it.
+    /// Who changes it, must have shown a second factor in its session: so nobody locks everybody out by a slip, and a
+    /// stolen password alone does not lift it.
     ///
     /// # Errors
     /// [`Code::StepUpRequired`] where the sign-in is not recent, or without a second factor; [`Code::PermissionDenied`] for

@@ -57,7 +57,7 @@ impl AuthenticationService {
                     releases: self.released_by(live, &user, &reproof)?,
                 },
                 PasswordCheck::Wrong => {
-                    self.0.store.count_failure(attempt.on_failure, refused("wrong_password")).await?;
+                    self.count_wrong(attempt, user.id, refused("wrong_password")).await?;
                     return Err(Error::new(Code::WrongPassword, "check it and try again"));
                 }
             },
@@ -68,7 +68,7 @@ impl AuthenticationService {
                     verified_hash: None,
                     releases: self.released_by(live, &user, &reproof)?,
                 },
-                None => return Err(self.wrong_code(attempt, refused("invalid_code")).await?),
+                None => return Err(self.wrong_code(attempt, user.id, refused("invalid_code")).await?),
             },
         };
         let act = Act::new("session.stepped_up", Actor::User(user.id), self.now(), origin).on(live.session().id);
@@ -78,7 +78,7 @@ impl AuthenticationService {
         };
         let (session, user, secret) = match self.0.sessions.step_up(live, shown, cookie.as_ref(), act).await {
             Ok(done) => done,
-            Err(SessionError::Spent) => return Err(self.wrong_code(attempt, refused("invalid_code")).await?),
+            Err(SessionError::Spent) => return Err(self.wrong_code(attempt, user.id, refused("invalid_code")).await?),
             Err(SessionError::Void) => {
                 return Err(Error::new(Code::InvalidToken, "the session has ended, or its account has changed"));
             }
@@ -96,8 +96,8 @@ impl AuthenticationService {
 
     /// Whether a session that is held is held no longer, once its user has shown this.
     ///
-    /// A right code releases it. A password does where the session is used from elsewhere than it was opened and the user
-    /// has nothing better; a sign-in that was held had the right password already.
+    /// A right code releases it. A password does where the session is held for nothing but being used from elsewhere than
+    /// it was opened, and the user has nothing better; a sign-in that was held had the right password already.
     ///
     /// # Errors
     /// [`Code::StepUpRequired`] where it stays held: what was shown is not enough.
@@ -106,10 +106,10 @@ impl AuthenticationService {
         if !self.0.sessions.is_held(live) {
             return Ok(false);
         }
-        let has_moved = session.network_changed || session.device_changed;
+        let is_held_for_its_risk = self.0.sessions.is_held_for_its_risk(session);
         match reproof {
             Reproof::Code(_) => Ok(true),
-            Reproof::Password(_) if has_moved && !user.mfa_enabled => Ok(true),
+            Reproof::Password(_) if !is_held_for_its_risk && !user.mfa_enabled => Ok(true),
             Reproof::Password(_) => Err(Error::second_factor_wanted()),
         }
     }

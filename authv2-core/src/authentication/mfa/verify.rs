@@ -4,11 +4,8 @@ use super::{challenge::no_challenge, email_key};
 use crate::{
     audit::Origin,
     authentication::{
-        AuthenticationService, Inner,
-        dpop::refused,
-        first_factor::FirstFactor,
-        login::SignedIn,
-        throttle::{Failures, Place},
+        AuthenticationService, Inner, dpop::refused, first_factor::FirstFactor, login::SignedIn, tenant::not_a_member,
+        throttle::Place,
     },
     client::Network,
     error::{Code, Error, Result},
@@ -41,7 +38,8 @@ impl AuthenticationService {
     /// # Errors
     /// [`Code::InvalidToken`] for an `mfa_token` that is unknown, expired, used, or with which five codes were tried;
     /// [`Code::InvalidCode`] for a code that is wrong or was used; [`Code::TooManyAttempts`] for the right one too;
-    /// [`Code::TooManySessions`]; [`Code::InvalidDpopProof`]; or an outage.
+    /// [`Code::NotAMember`] for a user that has left the organization since; [`Code::TooManySessions`];
+    /// [`Code::InvalidDpopProof`]; or an outage.
     pub async fn verify_mfa(
         &self,
         mfa_token: &Secret,
@@ -87,14 +85,14 @@ impl AuthenticationService {
                 return Err(no_challenge());
             }
         }
-        let Inner { monitor, throttle, .. } = &*self.0;
-        let watched = monitor.sign_in(&email_key(&user.email), code, origin.ip, false);
-        monitor.failed(&watched, Some(user.id), Failures::default(), throttle);
         let act = self.failed_login(Some(&user), origin, "invalid_code");
-        Err(self.wrong_code(attempt, act).await?)
+        Err(self.wrong_code(attempt, user.id, act).await?)
     }
 
     /// The first factor as it was proven, by somebody who goes on from `origin`.
+    ///
+    /// # Errors
+    /// [`Code::NotAMember`], or an outage.
     async fn first_factor(
         &self,
         challenge: &ChallengeRecord,
@@ -103,6 +101,13 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<FirstFactor> {
         let Inner { throttle, monitor, store, .. } = &*self.0;
+        // It may have left the organization since, or the store may have gone.
+        let tenant = challenge.organization.map(|organization| Tenant { organization, store: challenge.store });
+        if tenant.is_some() && self.membership(&user, tenant).await?.is_none() {
+            let act = self.failed_login(Some(&user), origin, "not_a_member");
+            store.count_failure(Vec::new(), act).await?;
+            return Err(not_a_member());
+        }
         let network = origin.ip.map(Network::of);
         let device =
             origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
@@ -127,7 +132,7 @@ impl AuthenticationService {
             rehashed: None,
             link: None,
             transport: challenge.transport,
-            tenant: challenge.organization.map(|organization| Tenant { organization, store: challenge.store }),
+            tenant,
             network,
             device,
             signs,

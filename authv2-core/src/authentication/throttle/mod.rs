@@ -46,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Codes and passwords asked again: a second factor has few values, so the count outlives the window of sign-ins, and
 /// the longest wait is a day. What that leaves to guess with is reckoned in docs/security.md.
-const REASKED_LIMIT: u32 = 10;
-const REASKED_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const REASKED_LIMIT: u32 = 10;
+pub(super) const REASKED_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 const REASKED_LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Mails that one address may be sent in a window, whoever asks.
@@ -91,7 +91,7 @@ pub(super) struct Asking {
     _slot: Slot,
 }
 
-/// The failed attempts of an account in a window.
+/// The failed attempts of an account, or of whatever else is counted, in a window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Failures {
     /// From the network of this attempt.
@@ -297,10 +297,12 @@ impl Throttle {
                 let freed = self.under_way.freed();
                 let (slot, ahead) = self.under_way.enter(vec![rule.bucket]);
                 let stored = store.attempts(&[rule.bucket]).await?;
+                let before = stored.first().filter(|stored| now() < stored.window_start + rule.window);
                 match judge(&rule, stored.first(), ahead.first().copied().unwrap_or_default(), now()) {
                     Verdict::Refuse(wait) => return Err(refusal(&rule, wait)),
                     Verdict::Pass => {
-                        let (clear, failures) = (Vec::new(), Failures::default());
+                        let of_account = before.map_or(0, |stored| stored.count);
+                        let (clear, failures) = (Vec::new(), Failures { of_account, ..Failures::default() });
                         return Ok(Attempt { on_failure: vec![rule], clear, failures, _slot: slot });
                     }
                     Verdict::Queue => UnderWay::wait(slot, freed).await,

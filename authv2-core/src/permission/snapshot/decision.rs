@@ -203,7 +203,9 @@ pub(crate) fn with_second_factor(decision: Decision, session: Option<&SessionFac
     }
 }
 
+/// Whether a class is that which is wanted, or a higher level. An empty one is met by nobody.
 pub(crate) fn is_at_least(acr: &str, wanted: &str) -> bool {
     let level = |name| LEVELS.iter().position(|level| *level == name);
-    acr == wanted || matches!((level(acr), level(wanted)), (Some(has), Some(wants)) if has >= wants)
+    (!wanted.is_empty() && acr == wanted)
+        || matches!((level(acr), level(wanted)), (Some(has), Some(wants)) if has >= wants)
 }

@@ -1,6 +1,6 @@
 //! Second factors, the sign-ins that wait for one, and sessions that are proven again.
 
-use super::{PasswordHashText, Proof, SecondFactor, SessionRecord, Transport, UserRecord, stored_as_text};
+use super::{DeviceKind, PasswordHashText, Proof, SecondFactor, SessionRecord, Transport, UserRecord, stored_as_text};
 use crate::{
     clock::Timestamp,
     id::{OrgId, SessionId, StoreId, UserId},
@@ -136,6 +136,8 @@ pub struct Place {
     pub ip: Option<String>,
     /// The client's `User-Agent`, shortened.
     pub user_agent: Option<String>,
+    /// What kind of a device that is.
+    pub device: Option<DeviceKind>,
 }
 
 /// What became of it.

@@ -274,7 +274,8 @@ pub enum Opened {
     New(Box<OpenedRecord>),
     /// The user has as many sessions as allowed, and the policy is to refuse.
     TooMany,
-    /// The account was removed, disabled, or its password replaced since it was verified.
+    /// The account was removed, disabled, its password replaced since it was verified, or it has a second factor by now
+    /// and none was shown.
     Void,
     /// The proof was used before.
     ProofUsed,

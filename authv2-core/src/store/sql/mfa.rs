@@ -16,8 +16,8 @@ use crate::{
     mfa::{assurance, united},
     secret::SecretHash,
     store::{
-        MfaStore, Place, SecondFactor, SessionRecord, Spends, SteppedUp, SteppingUp, StoreError, TotpConfirmation,
-        TotpRecord, UserRecord,
+        DeviceKind, MfaStore, Place, SecondFactor, SessionRecord, Spends, SteppedUp, SteppingUp, StoreError,
+        TotpConfirmation, TotpRecord, UserRecord,
     },
 };
 
@@ -52,8 +52,9 @@ const OF_SESSION: &str = concat!(
 /// A session that is held no longer goes on from where it is used now: from there it is compared with what comes.
 const PROVE: &str = concat!(
     "UPDATE sessions SET auth_time = $3, amr = $4, acr = $5, cookie_hash = COALESCE($6, cookie_hash),
-        ip = CASE WHEN $7 THEN $8 ELSE ip END,
-        user_agent = CASE WHEN $7 THEN $9 ELSE user_agent END,
+        ip = CASE WHEN $7 THEN COALESCE($8, ip) ELSE ip END,
+        user_agent = CASE WHEN $7 THEN COALESCE($9, user_agent) ELSE user_agent END,
+        device = CASE WHEN $7 THEN COALESCE($10, device) ELSE device END,
         network_changed = (network_changed AND NOT $7),
         device_changed = (device_changed AND NOT $7),
         risk = CASE WHEN $7 THEN 'low' ELSE risk END
@@ -190,7 +191,7 @@ impl Tx {
         let amr = united(&before.amr, &methods);
         let acr = assurance(&amr.split(' ').collect::<Vec<_>>());
         let is_released = release.is_some();
-        let Place { ip, user_agent } = release.unwrap_or_default();
+        let Place { ip, user_agent, device } = release.unwrap_or_default();
         let after: SessionRecord = within!(self, conn => sqlx::query_as(PROVE)
             .bind(session)
             .bind(user)
@@ -201,6 +202,7 @@ impl Tx {
             .bind(is_released)
             .bind(&ip)
             .bind(&user_agent)
+            .bind(device.map(DeviceKind::as_str))
             .fetch_one(conn))?;
         self.change(Change::SessionChanged { session, user }, act.at).await?;
         self.record(act).await?;

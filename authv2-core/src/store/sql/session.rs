@@ -34,10 +34,11 @@ impl SessionAndUser {
     }
 }
 
-/// Notes the sign-in and locks the user's row, which is what makes limits hold under parallel sign-ins.
+/// Notes the sign-in and locks the user's row, which is what makes limits hold under parallel sign-ins. Whoever has a
+/// second factor by now signs in with one.
 const NOTE_SIGN_IN: &str = "UPDATE users
     SET last_login_at = CASE WHEN $5 THEN last_login_at ELSE $2 END, password_hash = COALESCE($3, password_hash)
-    WHERE id = $1 AND status = 'active' AND ($4 IS NULL OR password_hash = $4)
+    WHERE id = $1 AND status = 'active' AND ($4 IS NULL OR password_hash = $4) AND ($6 OR NOT mfa_enabled)
     RETURNING *";
 
 const COUNT_LIVE: &str = concat!("SELECT count(*) FROM sessions WHERE user_id = $1 AND ", live!("$2"));
@@ -218,6 +219,7 @@ impl Tx {
             .bind(&new.rehashed)
             .bind(&new.verified_hash)
             .bind(new.is_held)
+            .bind(new.spends.factor.is_some())
             .fetch_optional(conn))?;
         let Some(mut user) = user else { return Ok(Opened::Void) };
         if let Some(proof) = &new.proof

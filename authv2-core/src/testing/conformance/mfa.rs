@@ -11,8 +11,8 @@ use crate::{
     id::UserId,
     secret::SecretHash,
     store::{
-        NewSession, Opened, Place, Redacted, Risk, SecondFactor, SessionRecord, Spends, SteppedUp, SteppingUp,
-        TotpConfirmation, UserStatus,
+        DeviceKind, NewSession, Opened, Place, Redacted, Risk, SecondFactor, SessionRecord, Spends, SteppedUp,
+        SteppingUp, TotpConfirmation, UserStatus,
     },
 };
 
@@ -44,10 +44,15 @@ pub(super) fn confirmation(user: UserId, step: i64, recovery_codes: &[SecretHash
 /// A user that signs in with a second factor, whose step 100 is used, and has these recovery codes.
 pub(super) async fn enrolled(world: &World, name: &str, codes: &[SecretHash]) -> UserId {
     let user = world.user(name).await.id;
+    give_factor(world, user, codes).await;
+    user
+}
+
+/// Likewise, for a user who may have sessions from before.
+pub(super) async fn give_factor(world: &World, user: UserId, codes: &[SecretHash]) {
     let store = world.store();
     assert!(store.enrol_totp(user, SEALED.to_vec(), act("mfa.enrolment_begun", at(1))).await.unwrap());
     assert!(store.confirm_totp(confirmation(user, 100, codes), act("mfa.enabled", at(2))).await.unwrap());
-    user
 }
 
 pub(super) fn step(step: i64) -> SecondFactor {
@@ -214,6 +219,8 @@ async fn opens_no_session_with_a_used_factor(world: World) {
         let attempt = with_factor(user, factor);
         assert_eq!(world.store().open_session(attempt, login.clone()).await.unwrap(), Opened::Spent);
     }
+    // Nor does a sign-in go without one that began before it was confirmed.
+    assert_eq!(world.store().open_session(new_session(user, at(10)), login.clone()).await.unwrap(), Opened::Void);
     world.expect_no_success(&login).await;
     assert_eq!((world.live(user, at(11)).await, world.reread(user).await.last_login_at), (vec![], None));
     assert_eq!(world.store().totp(other).await.unwrap().unwrap().recovery_codes, 1, "nobody's code is another's");
@@ -224,9 +231,10 @@ async fn opens_no_session_with_a_used_factor(world: World) {
 }
 
 async fn proves_a_session_again(world: World) {
-    let user = enrolled(&world, "ada", &[]).await;
+    let user = world.user("ada").await.id;
     let session = world.sign_in(user, at(10)).await;
     let other = world.sign_in(user, at(10)).await;
+    give_factor(&world, user, &[]).await;
     world.news();
     let stepped = act("session.stepped_up", at(20));
     let answer = world.store().step_up(proving(user, &session.record, Some(step(101))), stepped.clone()).await.unwrap();
@@ -246,8 +254,9 @@ async fn proves_a_session_again(world: World) {
 }
 
 async fn proves_no_session_that_ended_or_is_anothers(world: World) {
-    let (user, other) = (enrolled(&world, "ada", &[]).await, enrolled(&world, "bob", &[]).await);
+    let (user, other) = (world.user("ada").await.id, enrolled(&world, "bob", &[]).await);
     let (ended, live) = (world.sign_in(user, at(10)).await, world.sign_in(user, at(10)).await);
+    give_factor(&world, user, &[]).await;
     assert!(world.store().revoke_session(user, ended.id, act("session.revoked", at(11))).await.unwrap());
     world.news();
     for attempt in [
@@ -267,8 +276,9 @@ async fn proves_no_session_that_ended_or_is_anothers(world: World) {
 }
 
 async fn proves_nothing_with_a_used_factor_or_an_old_password(world: World) {
-    let user = enrolled(&world, "ada", &[]).await;
+    let user = world.user("ada").await.id;
     let session = world.sign_in(user, at(10)).await;
+    give_factor(&world, user, &[]).await;
     let stepped = act("session.stepped_up", at(20));
     let used = proving(user, &session.record, Some(step(100)));
     assert_eq!(world.store().step_up(used, stepped.clone()).await.unwrap(), SteppedUp::Spent);
@@ -302,15 +312,18 @@ async fn replaces_a_cookie_once(world: World) {
 }
 
 async fn releases_a_session_to_where_it_is_used(world: World) {
-    let user = enrolled(&world, "ada", &[]).await;
+    let user = world.user("ada").await.id;
     let mut held = new_session(user, at(10));
     held.record.risk = Risk::High;
     held.record.network_changed = true;
     let session = world.open(held).await;
-    let here = Place { ip: Some("198.51.100.9".to_owned()), user_agent: None };
+    give_factor(&world, user, &[]).await;
+    let ip = Some("198.51.100.9".to_owned());
+    let here = Place { ip: ip.clone(), user_agent: None, device: Some(DeviceKind::Mobile) };
     let proven = SteppingUp { release: Some(here), ..proving(user, &session.record, Some(step(101))) };
     let answer = world.store().step_up(proven, act("session.stepped_up", at(20))).await.unwrap();
     let SteppedUp::Done(after, _) = answer else { panic!("{answer:?}") };
     assert_eq!((after.risk, after.network_changed, after.device_changed), (Risk::Low, false, false));
-    assert_eq!((after.ip.as_deref(), after.user_agent), (Some("198.51.100.9"), None));
+    // What is not told stays what it was: there is something to compare with.
+    assert_eq!((after.ip, after.user_agent, after.device), (ip, session.record.user_agent, DeviceKind::Mobile));
 }

@@ -5,7 +5,7 @@ use super::{
     challenge::new_challenge,
     hang_up::{Prepare, Trial},
     hang_up_verbs::trial,
-    mfa::{SEALED, confirmation, enrolled, proving, step},
+    mfa::{SEALED, confirmation, enrolled, give_factor, proving, step},
     world::World,
 };
 use crate::{
@@ -83,8 +83,9 @@ async fn replace_codes(world: World, round: usize) -> Trial {
 }
 
 async fn step_up(world: World, round: usize) -> Trial {
-    let user = enrolled(&world, &format!("prove {round}"), &[]).await;
+    let user = world.user(&format!("prove {round}")).await.id;
     let session = world.sign_in(user, at(10)).await;
+    give_factor(&world, user, &[]).await;
     let told = act("session.stepped_up", at(20));
     let (store, act, id) = (world.store().clone(), told.clone(), session.id);
     let verb = async move {

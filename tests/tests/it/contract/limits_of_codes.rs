@@ -85,7 +85,7 @@ async fn wrong_codes_and_passwords_count_once_for_an_account_on_all_nodes() {
 }
 
 #[tokio::test]
-async fn guesses_on_all_nodes_at_once_get_no_more_than_each_node_allows_at_once() {
+async fn guesses_on_all_nodes_at_once_get_no_more_than_ten_on_each() {
     let nodes = Nodes::start(quick).await;
     let (authenticator, _) = sign_up_with_mfa(&nodes.client(0), ADA).await;
     let wrong = authenticator.wrong_code();
@@ -94,7 +94,7 @@ async fn guesses_on_all_nodes_at_once_get_no_more_than_each_node_allows_at_once(
     let guesses = clients.iter().zip(&tokens).map(|(api, token)| verify(api, token, &wrong));
     let answers = join_all(guesses).await;
     let judged = answers.iter().filter(|answer| answer.code() == "invalid_code").count();
-    // Each node knows of the guesses under way on itself.
+    // Each node counts what is under way on itself.
     assert!((10..=30).contains(&judged), "{judged}");
     for refused in answers.iter().filter(|answer| answer.code() != "invalid_code") {
         assert_problem(refused, 429, "too_many_attempts");

@@ -6,10 +6,11 @@ use authv2_tests::{
     server::Server,
 };
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    fixture::{ADA, PASSWORD, assert_problem, eventually, get, post, quick},
+    fixture::{ADA, Browser, PASSWORD, assert_problem, eventually, get, post, quick, register, send, set_cookie},
     mfa_client::{begin, sign_up_with_mfa, step_up, verify, verify_recovery},
 };
 
@@ -99,4 +100,27 @@ async fn what_is_enrolled_or_proven_on_one_node_holds_on_the_others() {
     let body = json!({"password": PASSWORD, "code": authenticator.recovery_code()});
     assert_eq!(post(three, "/auth/mfa/totp/delete", &ada.access, body).await.status, 204);
     assert_eq!(super::fixture::login(one, ADA, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn another_cookie_is_good_on_every_node_at_once() {
+    let nodes = three().await;
+    let [one, two, three] = nodes.apis.as_slice() else { panic!("three nodes") };
+    register(one, ADA).await;
+    let (mut browser, _) = Browser::sign_in(one, ADA).await;
+    for _ in 0..5 {
+        for node in [one, two, three] {
+            let there = Browser { api: node.clone(), ..browser.clone() };
+            assert_eq!(there.get("/auth/me").await.status, 200, "every node has it at hand");
+        }
+        let body = json!({"password": PASSWORD});
+        let stepped = send(browser.page_request(Method::POST, "/auth/mfa/step-up").json(&body)).await;
+        assert_eq!(stepped.status, 200, "{}", stepped.text);
+        browser.session = set_cookie(&stepped, "authv2").unwrap().0;
+        for node in [two, three, one] {
+            let there = Browser { api: node.clone(), ..browser.clone() };
+            let me = there.get("/auth/me").await;
+            assert_eq!(me.status, 200, "{}", me.text);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::{
         on_each_store, post, quick, refresh, send, set_cookie, start,
     },
     mfa_client::{Authenticator, begin, mfa_token, sign_up_with_mfa, verify, verify_recovery},
-    tenancy::{Organization, sign_in_to},
+    tenancy::{Organization, allow, held, sign_in_to},
 };
 
 on_each_store!(
@@ -230,6 +230,24 @@ async fn a_sign_in_ends_in_the_tenant_that_it_began_in() {
     assert_eq!(claims_of(&tokens.access)["org"], json!(acme.id));
     let elsewhere = sign_in_to(api, &acme.owner.email, PASSWORD, json!({"organization": "nobodys"})).await;
     assert_problem(&elsewhere, 403, "not_a_member");
+}
+
+#[tokio::test]
+async fn a_sign_in_does_not_go_on_in_an_organization_that_its_user_has_left() {
+    let deployment = start(quick()).await;
+    let api = &deployment.api;
+    let acme = Organization::found(api, "acme", "ada").await;
+    acme.role("guest", json!([allow("orders:read")])).await;
+    let bob = acme.member("bob", json!([held("guest")])).await;
+    let mut authenticator = Authenticator::enrol(api, &bob.tokens.access).await;
+    let begun = sign_in_to(api, &bob.email, PASSWORD, json!({"organization": "acme"})).await;
+    let removed = acme.owner.delete(&acme.path(&format!("/members/{}", bob.id))).await;
+    assert_eq!(removed.status, 204, "{}", removed.text);
+    let code = authenticator.recovery_code();
+    assert_problem(&verify_recovery(api, &mfa_token(&begun), &code).await, 403, "not_a_member");
+    // Nothing was used up for it.
+    let nowhere = begin(api, &bob.email).await;
+    assert_eq!(verify_recovery(api, &nowhere, &code).await.status, 200);
 }
 
 #[tokio::test]

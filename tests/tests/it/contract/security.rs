@@ -11,6 +11,7 @@ use super::{
         ADA, Browser, PASSWORD, Store, WRONG, assert_invalid, assert_problem, eventually, get, is_live, login, members,
         on_each_store, refresh, send, sign_in, sign_up, start,
     },
+    mfa_client::{sign_up_with_mfa, step_up},
     signing_keys::{administered, root},
     tenancy::{Organization, Person, allow, held},
 };
@@ -255,6 +256,45 @@ async fn probing_is_noticed(store: Store) {
     let mine: Vec<_> = changed.iter().filter(|event| event["detail"]["member_id"] == clerk.id.as_str()).collect();
     assert_eq!(mine.len(), 1, "{changed:?}");
     assert_eq!((&mine[0]["user_id"], &mine[0]["detail"]["owner"]), (&json!(acme.owner.id), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_password_releases_no_session_that_is_held_for_probing() {
+    let settings = administered()
+        .with("AUTHV2_SECURITY__PROBING_DENIALS", "5")
+        .with("AUTHV2_SECURITY__ON_PERMISSION_PROBING", "step_up");
+    let deployment = start(settings).await;
+    let (api, away) = (&deployment.api, deployment.from(9, 1));
+    let acme = Organization::found(api, "acme", "ada").await;
+    acme.role("clerk", json!([allow("orders:read")])).await;
+    let clerk = acme.member("clerk", json!([held("clerk")])).await.at("acme").await;
+    // It was used from elsewhere before, which was noted and held nothing.
+    let moved = get(&away, "/auth/me", &clerk.tokens.access).await;
+    assert_eq!(moved.string("/session/risk"), "medium", "{}", moved.text);
+    for attempt in 0..6 {
+        clerk.post("/auth/permissions/check", json!({"permission": format!("secrets:read{attempt}")})).await;
+    }
+    eventually(async || clerk.get("/auth/me").await.status == 401).await;
+    assert_problem(&clerk.get("/auth/me").await, 401, "step_up_required");
+    let refused = clerk.post("/auth/mfa/step-up", json!({"password": PASSWORD})).await;
+    assert_problem(&refused, 401, "step_up_required");
+    assert_problem(&clerk.get("/auth/me").await, 401, "step_up_required");
+}
+
+#[tokio::test]
+async fn guessed_codes_are_noticed() {
+    let deployment = start(administered()).await;
+    let api = &deployment.api;
+    let root = root(api).await;
+    let (authenticator, ada) = sign_up_with_mfa(api, ADA).await;
+    let wrong = json!({"code": authenticator.wrong_code()});
+    for _ in 0..10 {
+        assert_problem(&step_up(api, &ada.access, wrong.clone()).await, 401, "invalid_code");
+    }
+    let guessed = told(&root, "brute_force", 1).await;
+    assert_eq!((&guessed[0]["severity"], &guessed[0]["detail"]["scope"]), (&json!("high"), &json!("codes")));
+    assert_eq!(guessed[0]["detail"]["failures"], 10);
+    assert!(events(&root, "kind=credential_stuffing").await.is_empty());
 }
 
 #[tokio::test]

@@ -113,8 +113,11 @@ async fn a_held_sign_in_that_moves_is_not_released_by_its_password() {
     let step_up =
         async |api: &Api, token: &str| post(api, "/auth/mfa/step-up", token, json!({"password": PASSWORD})).await;
     for place in [&away, &further, &away] {
-        assert_problem(&me(place, &held.access, FIREFOX).await, 401, "step_up_required");
-        assert_problem(&step_up(place, &held.access).await, 401, "step_up_required");
+        // On another device too, of which by the settings nothing but a note would come.
+        for device in [FIREFOX, PHONE] {
+            assert_problem(&me(place, &held.access, device).await, 401, "step_up_required");
+            assert_problem(&step_up(place, &held.access).await, 401, "step_up_required");
+        }
     }
     // A link does let the owner in, from there too.
     assert_eq!(post(&away, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);

@@ -123,6 +123,21 @@ async fn a_browser_gets_another_cookie_for_the_same_session() {
 }
 
 #[tokio::test]
+async fn a_browser_gets_no_token_however_many_calls_prove_at_once() {
+    let deployment = start(quick()).await;
+    register(&deployment.api, ADA).await;
+    let (browser, _) = Browser::sign_in(&deployment.api, ADA).await;
+    let body = json!({"password": PASSWORD});
+    let calls = (0..6).map(|_| send(browser.page_request(Method::POST, "/auth/mfa/step-up").json(&body)));
+    let answers = futures_util::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    for answer in &answers {
+        assert!(answer.json.get("access_token").is_none(), "{}", answer.text);
+        assert!([200, 401].contains(&answer.status), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_held_session_is_released_by_a_code_and_by_nothing_less() {
     let deployment = start(quick().with("AUTHV2_SESSION__ON_NETWORK_CHANGE", "step_up")).await;
     let (api, away) = (&deployment.api, deployment.from(9, 1));

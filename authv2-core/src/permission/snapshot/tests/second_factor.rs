@@ -60,4 +60,5 @@ fn turns_a_yes_into_a_wish_and_leaves_a_no() {
     for (acr, is_enough) in [("aal2", true), ("aal3", true), ("aal1", false), ("", false), ("urn:x", false)] {
         assert_eq!(is_at_least(acr, "aal2"), is_enough, "{acr}");
     }
+    assert!(!is_at_least("", ""), "what wants nothing is met by nobody");
 }
