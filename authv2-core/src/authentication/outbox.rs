@@ -365,13 +365,10 @@ fn says(kind: Kind, user: Option<&UserRecord>, must_verify: bool) -> Option<Says
     let is_active = user.status == UserStatus::Active;
     // Where nobody signs in before the e-mail is verified, nobody does so by a link: whoever registered the address would
     // share the account with its owner, who is asked first.
-    let kind = if kind == Kind::SignInLink && must_verify && !user.email_verified && !user.platform_admin {
-        Kind::Registration
-    } else {
-        kind
-    };
+    let kind =
+        if kind == Kind::SignInLink && must_verify && user.is_unclaimed() { Kind::Registration } else { kind };
     let (case, purpose) = match kind {
-        Kind::Registration if user.email_verified => ("known", None),
+        Kind::Registration if !user.is_unclaimed() => ("known", None),
         Kind::Registration if user.password_hash.is_none() => ("set_password", Some(Purpose::ResetPassword)),
         Kind::Registration => ("confirm", Some(Purpose::VerifyEmail)),
         Kind::VerifyEmail if user.email_verified => return None,
