@@ -54,7 +54,7 @@ const SUPERSEDE: &str = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose 
 const READY: &str = "INSERT INTO mail_tokens (hash, user_id, purpose, created_at, expires_at)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 
-/// A day after they were worth sending: where nobody sends mails any more, they must not stay.
+/// Where nobody sends mails any more, they must not stay for ever.
 pub(super) const PURGE: &str = "DELETE FROM mails WHERE mail_id IN
     (SELECT mail_id FROM mails WHERE expires_at < $1 LIMIT 1000)";
 
