@@ -45,6 +45,8 @@ pub struct Smtp {
     config: SmtpConfig,
     host: String,
     from: Sender,
+    /// With the roots of this machine, read once.
+    tls: Option<TlsParameters>,
     idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
@@ -74,10 +76,18 @@ enum SmtpError {
 
 impl Smtp {
     /// The server of these settings. None without a host.
-    #[must_use]
-    pub fn new(config: SmtpConfig, from: Sender) -> Option<Self> {
-        let host = config.host.clone()?;
-        Some(Self { config, host, from, idle: Mutex::default() })
+    ///
+    /// # Errors
+    /// TLS cannot be set up, as on a machine without root certificates.
+    pub fn new(config: SmtpConfig, from: Sender) -> Result<Option<Self>, MailError> {
+        let Some(host) = config.host.clone() else { return Ok(None) };
+        let tls = match config.tls {
+            SmtpTls::Starttls | SmtpTls::Tls => {
+                Some(TlsParameters::new_rustls(host.clone()).map_err(MailError::temporary)?)
+            }
+            SmtpTls::None | SmtpTls::DangerPlain => None,
+        };
+        Ok(Some(Self { config, host, from, tls, idle: Mutex::default() }))
     }
 
     fn port(&self) -> u16 {
@@ -93,14 +103,16 @@ impl Smtp {
         const STEP: &str = "connecting";
         let failed = |error| judged(STEP, error);
         let hello = ClientId::default();
-        let tls = || TlsParameters::new_rustls(self.host.clone()).map_err(failed);
-        let under = if self.config.tls == SmtpTls::Tls { Some(tls()?) } else { None };
+        let (under, later) = match self.config.tls {
+            SmtpTls::Tls => (self.tls.clone(), None),
+            _ => (None, self.tls.clone()),
+        };
         let connecting = async {
             let server = (self.host.as_str(), self.port());
             let mut connection =
                 AsyncSmtpConnection::connect_tokio1(server, None, &hello, under, None).await.map_err(failed)?;
-            if self.config.tls == SmtpTls::Starttls {
-                connection.starttls(tls()?, &hello).await.map_err(failed)?;
+            if let Some(tls) = later {
+                connection.starttls(tls, &hello).await.map_err(failed)?;
             }
             if let (Some(username), Some(password)) = (&self.config.username, &self.config.password) {
                 let credentials = Credentials::new(username.clone(), password.expose().clone());
