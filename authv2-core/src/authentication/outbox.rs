@@ -398,8 +398,7 @@ fn says(kind: Kind, user: Option<&UserRecord>, must_verify: bool) -> Option<Says
     let is_active = user.status == UserStatus::Active;
     // Where nobody signs in before the e-mail is verified, nobody does so by a link: whoever registered the address would
     // share the account with its owner, who is asked first.
-    let kind =
-        if kind == Kind::SignInLink && must_verify && user.is_unclaimed() { Kind::Registration } else { kind };
+    let kind = if kind == Kind::SignInLink && must_verify && user.is_unclaimed() { Kind::Registration } else { kind };
     let (case, purpose) = match kind {
         Kind::Registration if !user.is_unclaimed() => ("known", None),
         Kind::Registration if user.password_hash.is_none() => ("set_password", Some(Purpose::ResetPassword)),

@@ -95,7 +95,8 @@ impl AuthenticationService {
         origin: &Origin,
     ) -> Result<(Asking, Option<NewMail>)> {
         let network = origin.ip.map(Network::of);
-        let asking = self.0.throttle.admit_mail(&self.0.store, (kind, &email_key), owner, network, || self.now()).await?;
+        let asking =
+            self.0.throttle.admit_mail(&self.0.store, (kind, &email_key), owner, network, || self.now()).await?;
         let to = owner.map_or(Recipient::Owner(email_key), Recipient::User);
         let mail = if asking.goes_out { self.mail(kind, to, origin)? } else { None };
         Ok((asking, mail))

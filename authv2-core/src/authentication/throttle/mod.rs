@@ -230,10 +230,8 @@ impl Throttle {
         };
         let address = BucketRule { bucket, limit: MAILS_EACH, window, first_wait: window, longest_wait: window };
         let networks = if owner.is_some() { Vec::new() } else { names::mail_networks(&self.key, kind, network) };
-        let mut rules: Vec<_> = networks
-            .into_iter()
-            .map(|bucket| self.rule(bucket, self.config.network_limit))
-            .collect();
+        let mut rules: Vec<_> =
+            networks.into_iter().map(|bucket| self.rule(bucket, self.config.network_limit)).collect();
         rules.push(address);
         let admitted = timeout(PATIENCE, async {
             loop {
