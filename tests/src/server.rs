@@ -26,7 +26,7 @@ pub const BINARY_VARIABLE: &str = "AUTHV2_TEST_QUICKSTART";
 /// Says where libfaketime is, where it is not among the system's libraries.
 pub const FAKETIME_VARIABLE: &str = "AUTHV2_TEST_FAKETIME";
 const PATIENCE: Duration = Duration::from_secs(30);
-const MAIL_PATIENCE: Duration = Duration::from_secs(10);
+const MAIL_PATIENCE: Duration = Duration::from_secs(30);
 const GREETING: &str = "listening on ";
 
 /// What a [`Server`] is started with.
@@ -237,7 +237,7 @@ impl Server {
     /// The mails of a kind to an address, oldest first, once there are so many.
     ///
     /// # Errors
-    /// When they do not come within ten seconds.
+    /// When they do not come within half a minute.
     pub async fn wait_for_mails(&self, address: &str, kind: &str, count: usize) -> Result<Vec<Mail>, HarnessError> {
         let deadline = Instant::now() + MAIL_PATIENCE;
         loop {

@@ -20,8 +20,12 @@ pub enum Manner {
     Take,
     /// It takes so long to answer a message, and then has it.
     Slow(Duration),
-    /// It takes no message now, a reader's name in its answer.
+    /// It takes no message now.
     Later,
+    /// It takes none to this address now, whose name is in its answer.
+    LaterFor(String),
+    /// It relays for nobody: its settings, or ours, are wrong.
+    Denied,
     /// It never takes one to this address, whose name is in its answer.
     Refuse(String),
     /// It closes the connection in the middle of the message.
@@ -237,12 +241,14 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
             "MAIL" => {
                 state.tried.fetch_add(1, Ordering::SeqCst);
                 from = address();
-                say("250 2.1.0 ok")?;
+                let answer = if manner == Manner::Later { "451 4.3.2 later" } else { "250 2.1.0 ok" };
+                say(answer)?;
             }
             "RCPT" => {
                 to = address();
                 match manner {
-                    Manner::Later => say(&format!("451 4.7.1 <{to}>: later"))?,
+                    Manner::LaterFor(later) if later == to => say(&format!("451 4.7.1 <{to}>: later"))?,
+                    Manner::Denied => say(&format!("554 5.7.1 <{to}>: relay access denied"))?,
                     Manner::Refuse(refused) if refused == to => say(&format!("550 5.1.1 <{to}>: no such mailbox"))?,
                     _ => say("250 2.1.5 ok")?,
                 }

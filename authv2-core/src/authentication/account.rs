@@ -6,7 +6,7 @@ use crate::{
     client::Network,
     error::{Code, Error, Result},
     id::{MemberId, UserId},
-    mail::{Kind, Recipient},
+    mail::{Kind, NewMail, Recipient},
     permission::{Model, OWNER, has_owner},
     principal::Principal,
     store::{AtRevision, OrganizationRecord, Updated, UserRecord},
@@ -27,21 +27,42 @@ impl AuthenticationService {
         }
         let email_key = email_key(new.email);
         if self.0.config.registration.require_verified_email {
-            let (asking, mail) = self.admit_mail(Kind::Registration, email_key, origin).await?;
+            let mail = self.count_registration(Kind::Registration, &new, email_key, origin).await?;
             self.0.users.register_unseen(new, mail, origin).await?;
-            let act = Act::new("user.registration_requested", Actor::Anonymous, self.now(), origin);
-            self.0.store.count_failure(asking.count.clone(), act).await?;
             return Ok(None);
         }
         let network = origin.ip.map(Network::of);
         let attempt = self.0.throttle.admit_registration(&self.0.store, network, || self.now()).await?;
-        let mail = self.mail(Kind::VerifyEmail, Recipient::Owner(email_key), origin)?;
+        let mail = match self.count_registration(Kind::VerifyEmail, &new, email_key, origin).await {
+            // That a network has had many mails sent is no reason to make no account.
+            Err(error) if error.code() == Code::TooManyAttempts => None,
+            mail => mail?,
+        };
         match self.0.users.register(new, attempt.on_failure.clone(), mail, origin).await? {
             Registered::New(user) => Ok(Some(User::from(&user))),
             Registered::EmailTaken | Registered::AlreadyFounded => {
                 Err(Error::new(Code::EmailTaken, "sign in, or use another e-mail"))
             }
         }
+    }
+
+    /// Counts the mail of a registration, before anything is done: whoever hangs up has had it counted. None beyond what
+    /// its address is sent, and where no mails are sent at all.
+    async fn count_registration(
+        &self,
+        kind: Kind,
+        new: &NewAccount<'_>,
+        email_key: String,
+        origin: &Origin,
+    ) -> Result<Option<NewMail>> {
+        self.0.users.check(new)?;
+        if !self.sends_mails() {
+            return Ok(None);
+        }
+        let (asking, mail) = self.admit_mail(kind, email_key, None, origin).await?;
+        let act = Act::new("user.registration_requested", Actor::Anonymous, self.now(), origin);
+        self.note_asking(&asking, act).await?;
+        Ok(mail)
     }
 
     /// Changes the caller's profile; `Some(None)` removes the display name.

@@ -117,6 +117,10 @@ pub enum StartError {
     /// The directory that mails are to be written to cannot be made.
     #[error("mail.sink: {0}")]
     MailSink(#[source] std::io::Error),
+    /// Mails cannot be handed over under TLS.
+    #[cfg(feature = "smtp")]
+    #[error("mail.smtp.tls: TLS cannot be set up")]
+    MailServer(#[source] crate::mail::MailError),
     /// A template of mails cannot be used.
     #[error("mail.templates: {0}")]
     MailTemplate(#[from] TemplateError),

@@ -52,7 +52,7 @@ fn of_settings(config: &Config) -> Result<Option<Arc<dyn Mailer>>, StartError> {
     }
     #[cfg(feature = "smtp")]
     if let Some(from) = config.mail.from.as_deref().and_then(crate::mail::Sender::parse)
-        && let Some(server) = crate::mail::Smtp::new(config.mail.smtp.clone(), from)
+        && let Some(server) = crate::mail::Smtp::new(config.mail.smtp.clone(), from).map_err(StartError::MailServer)?
     {
         return Ok(Some(Arc::new(server)));
     }

@@ -54,9 +54,11 @@ impl Worker {
     pub(super) async fn stop(&self) {
         self.stop.send_replace(true);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && timeout(ENDING, task).await.is_err()
-        {
+        let Some(task) = task else { return };
+        let whole = task.abort_handle();
+        if timeout(ENDING, task).await.is_err() {
+            // Nothing is sent, and the store is not asked, once the service has ended.
+            whole.abort();
             tracing::warn!("mails were being sent when the service ended: they may be sent again");
         }
     }
@@ -88,13 +90,14 @@ async fn work(service: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         }
         let Some(inner) = service.upgrade() else { return };
         let (id, now) = (ClaimId::new(), inner.clock.now());
-        let claim = MailClaim { id, now, until: now + HOLD };
+        let until = now + HOLD;
+        let claim = MailClaim { id, now, until };
         match inner.store.claim_mails(claim, u32::try_from(room).unwrap_or(1)).await {
             Ok(claimed) => {
-                pace.looked(claimed.len() == room);
+                pace.looked(claimed.len() >= room);
                 for waiting in claimed {
                     let inner = Arc::clone(&inner);
-                    sending.spawn(async move { deliver(&inner, id, &waiting).await });
+                    sending.spawn(async move { deliver(&inner, (id, until), &waiting).await });
                 }
             }
             Err(error) => {
@@ -179,9 +182,9 @@ fn pause_after(failures: u32) -> Duration {
 }
 
 /// Sends a mail that was taken, and notes what became of it.
-async fn deliver(inner: &Inner, claim: ClaimId, waiting: &WaitingMail) -> Ending {
+async fn deliver(inner: &Inner, (claim, until): (ClaimId, Timestamp), waiting: &WaitingMail) -> Ending {
     let Some(mails) = &inner.mails else { return Ending::Unknown };
-    let held = Held { inner, claim, waiting };
+    let held = Held { inner, claim, until, waiting };
     match held.prepared(mails).await {
         Ok(Prepared::Send(mail)) => held.send(mails, &mail).await,
         Ok(Prepared::Drop(outcome)) => {
@@ -214,6 +217,8 @@ struct Says {
 struct Held<'a> {
     inner: &'a Inner,
     claim: ClaimId,
+    /// Until when it is, unless that is renewed.
+    until: Timestamp,
     waiting: &'a WaitingMail,
 }
 
@@ -229,6 +234,10 @@ impl Held<'_> {
         let Some((user, to)) = self.reader().await? else { return Ok(Prepared::Drop("nobody")) };
         let must_verify = self.inner.config.registration.require_verified_email;
         let Some(says) = says(kind, user.as_ref(), must_verify) else { return Ok(Prepared::Drop("pointless")) };
+        if says.purpose.is_some_and(|purpose| self.inner.clock.now() >= self.waiting.created_at + life(purpose)) {
+            tracing::warn!(mail = %id, kind = self.waiting.kind, "a mail is too old for its link");
+            return Ok(Prepared::Drop("expired"));
+        }
         let token = match (says.purpose, &user) {
             (Some(purpose), Some(user)) => match self.ready(mails, purpose, user).await? {
                 Some(token) => Some((purpose, token)),
@@ -301,6 +310,9 @@ impl Held<'_> {
     }
 
     async fn send(&self, mails: &Mails, mail: &Mail) -> Ending {
+        if !self.is_in_hand().await {
+            return Ending::Unknown;
+        }
         let sending = mails.mailer.send(mail);
         tokio::pin!(sending);
         let sent = loop {
@@ -320,11 +332,32 @@ impl Held<'_> {
                 self.ended("refused", Some(act.on(mail.id).ended(Outcome::Failure, mail.kind.as_str()))).await;
                 Ending::Taken
             }
+            Err(error @ MailError::Deferred(_)) => {
+                tracing::warn!(mail = %mail.id, kind = mail.kind.as_str(), error = %Chain(&error), "a reader's mail waits");
+                telemetry::count(telemetry::MAILS, "outcome", "deferred");
+                self.put_off().await;
+                Ending::Unknown
+            }
             Err(error @ MailError::Temporary(_)) => {
                 tracing::warn!(mail = %mail.id, kind = mail.kind.as_str(), error = %Chain(&error), "a mail waits");
                 telemetry::count(telemetry::MAILS, "outcome", "deferred");
                 self.put_off().await;
                 Ending::Failed
+            }
+        }
+    }
+
+    /// Whether it is this node's for long enough to begin sending it: this node may have stood still since it took it.
+    async fn is_in_hand(&self) -> bool {
+        let now = self.inner.clock.now();
+        if now + RENEW < self.until {
+            return true;
+        }
+        match self.inner.store.keep_mail(self.waiting.id, self.claim, now + HOLD).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(%error, mail = %self.waiting.id, "a mail is left to whoever takes it next");
+                false
             }
         }
     }
@@ -365,13 +398,9 @@ fn says(kind: Kind, user: Option<&UserRecord>, must_verify: bool) -> Option<Says
     let is_active = user.status == UserStatus::Active;
     // Where nobody signs in before the e-mail is verified, nobody does so by a link: whoever registered the address would
     // share the account with its owner, who is asked first.
-    let kind = if kind == Kind::SignInLink && must_verify && !user.email_verified && !user.platform_admin {
-        Kind::Registration
-    } else {
-        kind
-    };
+    let kind = if kind == Kind::SignInLink && must_verify && user.is_unclaimed() { Kind::Registration } else { kind };
     let (case, purpose) = match kind {
-        Kind::Registration if user.email_verified => ("known", None),
+        Kind::Registration if !user.is_unclaimed() => ("known", None),
         Kind::Registration if user.password_hash.is_none() => ("set_password", Some(Purpose::ResetPassword)),
         Kind::Registration => ("confirm", Some(Purpose::VerifyEmail)),
         Kind::VerifyEmail if user.email_verified => return None,

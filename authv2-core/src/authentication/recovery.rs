@@ -14,6 +14,7 @@ use crate::{
     audit::{Act, Actor, Origin, Outcome},
     client::Network,
     error::{Code, Error, Result},
+    id::UserId,
     jwt::ProofRefusal,
     mail::{Kind, NewMail, Purpose, Recipient},
     principal::Principal,
@@ -63,13 +64,20 @@ impl AuthenticationService {
         if user.email_verified {
             return Ok(());
         }
-        self.ask_for_mail(Kind::VerifyEmail, "user.email_verification_requested", email_key(&user.email), origin).await
+        let (asking, mail) = self.admit_mail(Kind::VerifyEmail, email_key(&user.email), Some(user.id), origin).await?;
+        let action = "user.email_verification_requested";
+        let act = Act::new(action, Actor::User(user.id), self.now(), origin).on(user.id);
+        self.note_asking(&asking, act.telling(mail)).await
     }
 
     /// Asks for a mail to whoever has an e-mail.
     async fn ask_for_mail(&self, kind: Kind, action: &'static str, email_key: String, origin: &Origin) -> Result<()> {
-        let (asking, mail) = self.admit_mail(kind, email_key, origin).await?;
-        let act = Act::new(action, Actor::Anonymous, self.now(), origin).telling(mail);
+        let (asking, mail) = self.admit_mail(kind, email_key, None, origin).await?;
+        self.note_asking(&asking, Act::new(action, Actor::Anonymous, self.now(), origin).telling(mail)).await
+    }
+
+    /// Counts an asking, in the act that it is.
+    pub(super) async fn note_asking(&self, asking: &Asking, act: Act) -> Result<()> {
         let act = if asking.goes_out { act } else { act.ended(Outcome::Denied, "too_many_mails") };
         Ok(self.0.store.count_failure(asking.count.clone(), act).await?)
     }
@@ -83,11 +91,13 @@ impl AuthenticationService {
         &self,
         kind: Kind,
         email_key: String,
+        owner: Option<UserId>,
         origin: &Origin,
     ) -> Result<(Asking, Option<NewMail>)> {
         let network = origin.ip.map(Network::of);
-        let asking = self.0.throttle.admit_mail(&self.0.store, &email_key, network, || self.now()).await?;
-        let to = Recipient::Owner(email_key);
+        let asking =
+            self.0.throttle.admit_mail(&self.0.store, (kind, &email_key), owner, network, || self.now()).await?;
+        let to = owner.map_or(Recipient::Owner(email_key), Recipient::User);
         let mail = if asking.goes_out { self.mail(kind, to, origin)? } else { None };
         Ok((asking, mail))
     }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, problem::Problems, setting::choice, visitor::Visitor};
+use super::{Problem, Profile, problem::Problems, setting::choice, visitor::Visitor};
 use crate::{mail::Sender, secret::Secret};
 
 /// How the connection to the SMTP server is protected.
@@ -25,7 +25,7 @@ pub enum SmtpTls {
 choice!(SmtpTls, "one of `starttls`, `tls`, `none`, `danger_plain`");
 
 /// Where mails go, and what they look like. Without a sink, an SMTP server or a mailer of the application none are
-/// written, and whatever takes one is not to be had.
+/// written: asking for one is answered alike, and nothing comes of it.
 #[derive(Debug, Clone)]
 pub struct MailConfig {
     /// A directory into which each mail is written as a file instead: for development. Whoever reads it can take
@@ -88,7 +88,10 @@ impl MailConfig {
         visitor.setting("mail.smtp.password", "Its password.", password);
     }
 
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(super) fn check(&self, profile: Profile, problems: &mut Problems) {
+        if profile == Profile::Production {
+            self.check_in_production(problems);
+        }
         if self.from.as_deref().is_some_and(|from| Sender::parse(from).is_none()) {
             problems.report("mail.from", Problem::Expected("an e-mail address, or `Name <address>`"));
         }
@@ -101,6 +104,19 @@ impl MailConfig {
             problems.report("mail.language", Problem::Expected("the tag of a language in lower case, as `en`"));
         }
         self.check_smtp(problems);
+    }
+
+    fn check_in_production(&self, problems: &mut Problems) {
+        let mut refuse = |setting, reason| problems.report(setting, Problem::RefusedInProduction(reason));
+        if self.sink.is_some() {
+            refuse("mail.sink", "nobody gets mail, and whoever reads the directory can take accounts over");
+        }
+        if self.link.starts_with("http://") {
+            refuse("mail.link", "anybody on the way could change the page that takes the token");
+        }
+        if self.smtp.tls == SmtpTls::DangerPlain {
+            refuse("mail.smtp.tls", "whoever can read the network can take accounts over");
+        }
     }
 
     fn check_smtp(&self, problems: &mut Problems) {

@@ -271,7 +271,7 @@ impl Config {
         self.password.check(self.profile, &mut problems);
         self.throttle.check(&mut problems);
         self.security.check(self.profile, &mut problems);
-        self.mail.check(&mut problems);
+        self.mail.check(self.profile, &mut problems);
         self.mfa.check(&mut problems);
         self.usage.check(&mut problems);
         self.cookies.check(self.profile, &mut problems);

@@ -42,6 +42,9 @@ pub enum MailError {
     /// Not now: it is tried again, for as long as the mail is worth sending.
     #[error("the mail was not taken for now")]
     Temporary(#[source] Arc<dyn Error + Send + Sync>),
+    /// Not now, to this reader; others may have better luck, and are not held up.
+    #[error("the mail was not taken for its reader for now")]
+    Deferred(#[source] Arc<dyn Error + Send + Sync>),
     /// Never, to this reader: the mail is dropped.
     #[error("the mail was refused")]
     Permanent(#[source] Arc<dyn Error + Send + Sync>),
@@ -52,6 +55,12 @@ impl MailError {
     #[must_use]
     pub fn temporary(source: impl Error + Send + Sync + 'static) -> Self {
         Self::Temporary(Arc::new(source))
+    }
+
+    /// Not now to this reader, because of `source`, which is logged: it must not name the reader.
+    #[must_use]
+    pub fn deferred(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Deferred(Arc::new(source))
     }
 
     /// Never to this reader, because of `source`, which is logged: it must not name the reader.

@@ -1,6 +1,7 @@
 //! An SMTP server that takes mails on (RFC 5321), over connections that are kept for a while.
 
 use std::{
+    error::Error as _,
     fmt,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -44,6 +45,8 @@ pub struct Smtp {
     config: SmtpConfig,
     host: String,
     from: Sender,
+    /// With the roots of this machine, read once.
+    tls: Option<TlsParameters>,
     idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
@@ -53,11 +56,12 @@ impl fmt::Debug for Smtp {
     }
 }
 
-/// What the server did not do. Its own words may name the reader, so that of an answer the code alone is kept.
+/// What the server did not do. Its own words may name the reader, so that of an answer the codes alone are kept: the
+/// reply's, and the enhanced one (RFC 3463) where there is one.
 #[derive(Debug, thiserror::Error)]
 enum SmtpError {
-    #[error("{0}: the server answered {1}")]
-    Answered(&'static str, String),
+    #[error("{0}: the server answered {1} {2}")]
+    Answered(&'static str, String, String),
     #[error("{0}: the server's answer makes no sense")]
     Senseless(&'static str),
     #[error("{0}: no answer in time")]
@@ -72,10 +76,18 @@ enum SmtpError {
 
 impl Smtp {
     /// The server of these settings. None without a host.
-    #[must_use]
-    pub fn new(config: SmtpConfig, from: Sender) -> Option<Self> {
-        let host = config.host.clone()?;
-        Some(Self { config, host, from, idle: Mutex::default() })
+    ///
+    /// # Errors
+    /// TLS cannot be set up, as on a machine without root certificates.
+    pub fn new(config: SmtpConfig, from: Sender) -> Result<Option<Self>, MailError> {
+        let Some(host) = config.host.clone() else { return Ok(None) };
+        let tls = match config.tls {
+            SmtpTls::Starttls | SmtpTls::Tls => {
+                Some(TlsParameters::new_rustls(host.clone()).map_err(MailError::temporary)?)
+            }
+            SmtpTls::None | SmtpTls::DangerPlain => None,
+        };
+        Ok(Some(Self { config, host, from, tls, idle: Mutex::default() }))
     }
 
     fn port(&self) -> u16 {
@@ -91,14 +103,16 @@ impl Smtp {
         const STEP: &str = "connecting";
         let failed = |error| judged(STEP, error);
         let hello = ClientId::default();
-        let tls = || TlsParameters::new_rustls(self.host.clone()).map_err(failed);
-        let under = if self.config.tls == SmtpTls::Tls { Some(tls()?) } else { None };
+        let (under, later) = match self.config.tls {
+            SmtpTls::Tls => (self.tls.clone(), None),
+            _ => (None, self.tls.clone()),
+        };
         let connecting = async {
             let server = (self.host.as_str(), self.port());
             let mut connection =
                 AsyncSmtpConnection::connect_tokio1(server, None, &hello, under, None).await.map_err(failed)?;
-            if self.config.tls == SmtpTls::Starttls {
-                connection.starttls(tls()?, &hello).await.map_err(failed)?;
+            if let Some(tls) = later {
+                connection.starttls(tls, &hello).await.map_err(failed)?;
             }
             if let (Some(username), Some(password)) = (&self.config.username, &self.config.password) {
                 let credentials = Credentials::new(username.clone(), password.expose().clone());
@@ -163,8 +177,8 @@ impl Smtp {
             .await
             .map_err(MailError::temporary)?;
         within("RCPT", ENVELOPE, connection.command(Rcpt::new(to, Vec::new()))).await.map_err(of_reader)?;
-        within("DATA", ENVELOPE, connection.command(Data)).await.map_err(of_reader)?;
-        within("the message", MESSAGE, connection.message(message)).await.map_err(of_reader)
+        within("DATA", ENVELOPE, connection.command(Data)).await.map_err(MailError::temporary)?;
+        within("the message", MESSAGE, connection.message(message)).await.map_err(of_message)
     }
 }
 
@@ -200,16 +214,42 @@ async fn within<T>(
 
 fn judged(step: &'static str, error: lettre::transport::smtp::Error) -> SmtpError {
     match error.status() {
-        Some(code) => SmtpError::Answered(step, code.to_string()),
+        Some(code) => SmtpError::Answered(step, code.to_string(), enhanced(&error)),
         None if error.is_response() => SmtpError::Senseless(step),
         None => SmtpError::Failed(step, error),
     }
 }
 
-/// A permanent answer (5yz, RFC 5321 section 4.2.1) to what concerns the reader or the message is meant for good.
+/// The enhanced status that an answer begins with (RFC 2034); empty without one.
+fn enhanced(error: &lettre::transport::smtp::Error) -> String {
+    let said = error.source().map(ToString::to_string).unwrap_or_default();
+    let word = said.split_whitespace().next().unwrap_or_default();
+    let is_status = word.split('.').count() == 3
+        && word.len() <= 9
+        && word.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_status { word.to_owned() } else { String::new() }
+}
+
+/// What is said to the reader's address. For good only that there is no such address: what else is refused there may be
+/// for the settings or the server to mend, and until then holds up nobody but this reader.
 fn of_reader(error: SmtpError) -> MailError {
     match &error {
-        SmtpError::Answered(_, code) if code.starts_with('5') => MailError::permanent(error),
+        SmtpError::Answered(_, code, status)
+            if ["550", "551", "553"].contains(&code.as_str()) && (status.is_empty() || status.starts_with("5.1.")) =>
+        {
+            MailError::permanent(error)
+        }
+        SmtpError::Answered(_, code, _) if code != "421" => MailError::deferred(error),
+        _ => MailError::temporary(error),
+    }
+}
+
+/// What is said to the message. For good only that its content cannot be taken (X.6.XXX, RFC 3463 section 3.7).
+fn of_message(error: SmtpError) -> MailError {
+    match &error {
+        SmtpError::Answered(_, code, status) if code.starts_with('5') && status.starts_with("5.6.") => {
+            MailError::permanent(error)
+        }
         _ => MailError::temporary(error),
     }
 }

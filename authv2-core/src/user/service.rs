@@ -130,11 +130,22 @@ impl UserService {
         Ok(registered(self.store.create_user(user, act).await?))
     }
 
+    /// Whether an account could be made so, as far as its fields go.
+    ///
+    /// # Errors
+    /// [`UserError::Invalid`].
+    pub fn check(&self, new: &NewAccount<'_>) -> Result<(), UserError> {
+        self.judge(new).map(drop)
+    }
+
     /// Makes an account, or not, without telling which: the mail does, to whoever reads it. The work is the same, down to
     /// one password hash.
     ///
     /// Where somebody registers an e-mail that nobody has verified once more and with another password, the account loses
-    /// the one it has: it may be that of whoever came first to take over what the owner of the mailbox would use.
+    /// the one it has: it may be that of whoever came first to take over what the owner of the mailbox would use. An
+    /// account that was signed in to, or that an operator made, keeps it.
+    ///
+    /// Without a mail the work is done and nothing changes: nobody would hear of it.
     ///
     /// # Errors
     /// As [`UserService::register`].
@@ -146,10 +157,17 @@ impl UserService {
     ) -> Result<(), UserError> {
         let Judged { email, display_name, password } = self.judge(&new)?;
         let act = || Act::new("user.registered", Actor::Anonymous, self.clock.now(), origin).telling(mail.clone());
-        let taken = |user: UserId| act().on(user).ended(Outcome::Failure, "email_taken");
+        let untold = || act().ended(Outcome::Denied, "too_many_mails");
+        let taken = |user: UserId| match &mail {
+            Some(_) => act().on(user).ended(Outcome::Failure, "email_taken"),
+            None => untold().on(user),
+        };
         loop {
             let Some(user) = self.store.user_by_email(email.key()).await? else {
                 let hash = self.measured(self.hashing.hash(password.clone())).await?;
+                if mail.is_none() {
+                    return Ok(self.store.count_failure(Vec::new(), untold()).await?);
+                }
                 let user = NewUser::of(&email, display_name.clone(), hash);
                 let act = act().on(user.id);
                 match self.store.create_user(user, act).await? {
@@ -159,8 +177,9 @@ impl UserService {
                 }
             };
             let checked = self.check_password(Some(&user), new.password.expose()).await?;
+            let is_contested = user.is_unclaimed() && mail.is_some();
             match (checked, user.password_hash) {
-                (PasswordCheck::Wrong, Some(current)) if !user.email_verified => {
+                (PasswordCheck::Wrong, Some(current)) if is_contested => {
                     self.store.void_password(user.id, current.0, taken(user.id)).await?;
                 }
                 _ => self.store.count_failure(Vec::new(), taken(user.id)).await?,

@@ -113,19 +113,51 @@ async fn a_server_that_refuses_for_now_is_asked_again_at_intervals() {
     let server = settings(&smtp).start().unwrap();
     let api = Api::new(server.url()).unwrap();
     let addresses = addresses(10);
-    let begun = Instant::now();
     register(&api, &addresses).await;
+    let (begun, before) = (Instant::now(), smtp.tried());
     while begun.elapsed() < Duration::from_secs(4) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Those that were under way when the first was refused, then one after a second, two, four.
-    assert!((1..=8).contains(&smtp.tried()), "{} tries in {:?}", smtp.tried(), begun.elapsed());
+    assert!((1..=before + 8).contains(&smtp.tried()), "{} tries in {:?}", smtp.tried(), begun.elapsed());
     smtp.set(Manner::Take);
     smtp.wait_for(10).await.unwrap();
     settled(&server).await;
     assert_each_once(&smtp.letters(), &addresses);
     let log = server.stderr();
     assert!(log.contains("a mail waits") && !log.contains("@example.org"), "an address is told: {log}");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_refused_for_now_holds_up_nobody() {
+    let smtp = Smtp::start().unwrap();
+    smtp.set(Manner::LaterFor("user0@example.org".to_owned()));
+    let server = settings(&smtp).start().unwrap();
+    let addresses = addresses(20);
+    register(&Api::new(server.url()).unwrap(), &addresses).await;
+    smtp.wait_for(19).await.unwrap();
+    assert_eq!(waiting(&server).await.min(1), 1, "the one that is refused waits");
+    smtp.set(Manner::Take);
+    settled(&server).await;
+    assert_each_once(&smtp.letters(), &addresses);
+    assert!(!server.stderr().contains("user0@"), "an address is told");
+}
+
+#[tokio::test]
+async fn a_server_that_relays_for_nobody_loses_no_mail() {
+    let smtp = Smtp::start().unwrap();
+    smtp.set(Manner::Denied);
+    let server = settings(&smtp).start().unwrap();
+    let addresses = addresses(3);
+    register(&Api::new(server.url()).unwrap(), &addresses).await;
+    let begun = Instant::now();
+    while smtp.tried() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is tried");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    smtp.set(Manner::Take);
+    settled(&server).await;
+    assert_each_once(&smtp.letters(), &addresses);
 }
 
 #[tokio::test]
@@ -191,8 +223,9 @@ async fn what_was_asked_for_before_a_crash_is_sent_after_it() {
     smtp.up().unwrap();
     server.restart().unwrap();
     // What a node that died had in hand is taken by another once the hold has run out.
-    let letters = smtp.wait_for(5).await.unwrap();
+    smtp.wait_for(5).await.unwrap();
     settled(&server).await;
+    let letters = smtp.letters();
     let (resets, rest): (Vec<_>, Vec<_>) =
         letters.into_iter().partition(|letter| letter.text().contains("#reset_password="));
     assert_each_once(&rest, &addresses);

@@ -28,7 +28,8 @@ use crate::{
     clock::Timestamp,
     config::ThrottleConfig,
     error::{Code, Error, RatePolicy, Result},
-    id::DeviceId,
+    id::{DeviceId, UserId},
+    mail::Kind,
     store::{Bucket, BucketRule, SharedStore, SignInFacts, SignInQuery},
 };
 
@@ -209,28 +210,29 @@ impl Throttle {
 
     /// Lets a mail to an address be asked for, or refuses it: askings count per network and per address, whether or not
     /// somebody has the address. An address that has been sent enough is no reason to refuse, since whoever asks may be
-    /// a stranger to it: then nothing goes out.
+    /// a stranger to it: then nothing goes out. Each kind counts by itself, so that nobody keeps an owner from one by
+    /// asking for another; what the `owner` asks for, signed in, counts for it alone.
     ///
     /// # Errors
     /// As [`Throttle::admit`], for the network.
     pub(super) async fn admit_mail(
         &self,
         store: &SharedStore,
-        email_key: &str,
+        (kind, email_key): (Kind, &str),
+        owner: Option<UserId>,
         network: Option<Network>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Asking> {
-        let address = BucketRule {
-            bucket: name(&self.key, "mails to", &[email_key]),
-            limit: MAILS_EACH,
-            window: MAILS_WINDOW,
-            first_wait: MAILS_WINDOW,
-            longest_wait: MAILS_WINDOW,
+        // No longer than a link in it lives, or there would be times without one.
+        let window = MAILS_WINDOW.min(kind.life());
+        let bucket = match owner {
+            Some(user) => name(&self.key, "mails for", &[kind.as_str(), &user.to_string()]),
+            None => name(&self.key, "mails to", &[kind.as_str(), email_key]),
         };
-        let mut rules: Vec<_> = names::mail_networks(&self.key, network)
-            .into_iter()
-            .map(|bucket| self.rule(bucket, self.config.network_limit))
-            .collect();
+        let address = BucketRule { bucket, limit: MAILS_EACH, window, first_wait: window, longest_wait: window };
+        let networks = if owner.is_some() { Vec::new() } else { names::mail_networks(&self.key, kind, network) };
+        let mut rules: Vec<_> =
+            networks.into_iter().map(|bucket| self.rule(bucket, self.config.network_limit)).collect();
         rules.push(address);
         let admitted = timeout(PATIENCE, async {
             loop {

@@ -5,6 +5,7 @@ use aws_lc_rs::hmac;
 use crate::{
     client::Network,
     id::DeviceId,
+    mail::Kind,
     store::{Bucket, SignInFacts},
 };
 
@@ -68,8 +69,10 @@ pub(super) fn reasked(key: &hmac::Key, email_key: &str, known_device: Option<Dev
 }
 
 /// The counters of mails asked for from a network, and from the wider ones around it.
-pub(super) fn mail_networks(key: &hmac::Key, network: Option<Network>) -> Vec<Bucket> {
-    widths(network).iter().map(|network| name(key, "mails from", &[network])).collect()
+/// Those that registrations send by themselves count apart: an office that registers may still ask.
+pub(super) fn mail_networks(key: &hmac::Key, kind: Kind, network: Option<Network>) -> Vec<Bucket> {
+    let name_of = if kind == Kind::VerifyEmail { "verifications from" } else { "mails from" };
+    widths(network).iter().map(|network| name(key, name_of, &[network])).collect()
 }
 
 /// The network and the wider ones around it, as text; one empty text where it is not known.

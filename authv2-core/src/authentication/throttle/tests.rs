@@ -45,7 +45,7 @@ impl World {
     /// Asks for a mail: whether it goes out, or for how long the network is refused.
     async fn ask(&self, email: &str, host: u8, second: i64) -> Result<bool, u64> {
         let network = Some(Network::of(IpAddr::from([192, 0, 2, host])));
-        match self.throttle.admit_mail(&self.store, email, network, || at(second)).await {
+        match self.throttle.admit_mail(&self.store, (Kind::ResetPassword, email), None, network, || at(second)).await {
             Ok(Asking { goes_out, count, _slot }) => {
                 self.count(count, second).await;
                 Ok(goes_out)

@@ -160,6 +160,9 @@ fn production_refuses_what_would_expose_users() {
         ("password.iterations", "1", "OWASP"),
         ("proxy.trusted", "10.0.0.0/8,0.0.0.0/0", "any address"),
         ("proxy.trusted", "::/0", "any address"),
+        ("mail.sink", "mails", "nobody gets mail"),
+        ("mail.link", "http://a.example/#{token}", "on the way"),
+        ("mail.smtp.tls", "danger_plain", "the network"),
     ] {
         let env = [(variable_of(setting), value)];
         let problems = lines(Config::load(production(), None, env.clone()));

@@ -165,7 +165,7 @@ pub struct PurgeBefore {
     pub changes: Timestamp,
     /// Numbers of live sessions counted before this.
     pub samples: Timestamp,
-    /// Revoked tokens, and tokens of links, that expired before this.
+    /// Revoked tokens, tokens of links, and mails, that expired before this.
     pub tokens: Timestamp,
     /// Proofs of possession that were too old before this.
     pub proofs: Timestamp,

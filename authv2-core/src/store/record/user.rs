@@ -49,6 +49,15 @@ pub struct UserRecord {
     pub last_login_at: Option<Timestamp>,
 }
 
+impl UserRecord {
+    /// Whether nobody has shown yet that the account is theirs: not by the mailbox, not by signing in, and no operator
+    /// made it.
+    #[must_use]
+    pub fn is_unclaimed(&self) -> bool {
+        !self.email_verified && !self.platform_admin && self.last_login_at.is_none()
+    }
+}
+
 /// A password hash in PHC string format, kept out of logs.
 pub type PasswordHashText = Redacted;
 

@@ -25,12 +25,20 @@ const USE: &str = "DELETE FROM mail_tokens WHERE hash = $1 AND purpose = $2 AND 
 const VERIFY: &str = "UPDATE users SET email_verified = TRUE, version = version + 1, updated_at = $2
     WHERE id = $1 AND status = 'active' RETURNING *";
 
+/// Administrators are made by operators, who know whose the address is.
+const PROVE: &str = "UPDATE users SET email_verified = TRUE,
+        password_hash = CASE WHEN platform_admin THEN password_hash END,
+        mfa_enabled = (mfa_enabled AND platform_admin), version = version + 1, updated_at = $2
+    WHERE id = $1 AND NOT email_verified RETURNING *";
+
 const RESET: &str = "UPDATE users
     SET password_hash = $3, email_verified = TRUE, version = version + 1, updated_at = $2
     WHERE id = $1 AND status = 'active' RETURNING *";
 
-const VOID_PASSWORD: &str = "UPDATE users SET password_hash = NULL, version = version + 1, updated_at = $2
-    WHERE id = $1 AND NOT email_verified AND password_hash = $3 RETURNING id";
+const VOID_PASSWORD: &str = "UPDATE users
+    SET password_hash = NULL, display_name = NULL, version = version + 1, updated_at = $2
+    WHERE id = $1 AND NOT email_verified AND NOT platform_admin AND last_login_at IS NULL AND password_hash = $3
+    RETURNING id";
 
 const REMOVE_TOKENS: &str = "DELETE FROM mail_tokens WHERE user_id = $1";
 
@@ -38,7 +46,7 @@ pub(super) const PURGE: &str = "DELETE FROM mail_tokens WHERE hash IN
     (SELECT hash FROM mail_tokens WHERE expires_at < $1 LIMIT 1000)";
 
 #[cfg(all(test, feature = "sqlite"))]
-pub(super) const STATEMENTS: &[&str] = &[LINKED, USE, VERIFY, RESET, VOID_PASSWORD, REMOVE_TOKENS, PURGE];
+pub(super) const STATEMENTS: &[&str] = &[LINKED, USE, VERIFY, PROVE, RESET, VOID_PASSWORD, REMOVE_TOKENS, PURGE];
 
 #[async_trait]
 impl LinkStore for SqlStore {
@@ -71,6 +79,7 @@ impl LinkStore for SqlStore {
         self.write(move |tx| {
             Box::pin(async move {
                 let Some(user) = tx.use_token(&token, Purpose::ResetPassword, act.at).await? else { return Ok(None) };
+                tx.prove_mailbox(user, act.at).await?;
                 let reset: Option<UserRecord> = within!(tx, conn =>
                     sqlx::query_as(RESET).bind(user).bind(act.at).bind(&new).fetch_optional(conn))?;
                 if reset.is_some() {
@@ -141,6 +150,24 @@ impl Tx {
         // make the token live again.
         self.remove_older_links(user, purpose, at).await?;
         Ok(used == 1)
+    }
+
+    /// Notes that whoever reads the mailbox has come. Where nobody had shown before that it is theirs, what was set up
+    /// until then ends, the second factor too: a stranger may have registered the address and laid the account in wait.
+    /// Under the lock of the user's row, before anything of the owner's own is written. The user, if it was that.
+    pub(super) async fn prove_mailbox(
+        &mut self,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Option<UserRecord>, StoreError> {
+        let proven: Option<UserRecord> =
+            within!(self, conn => sqlx::query_as(PROVE).bind(user).bind(at).fetch_optional(conn))?;
+        if proven.as_ref().is_some_and(|user| !user.platform_admin) {
+            self.revoke_all(user, None, at).await?;
+            self.forget_devices(user, None).await?;
+            self.drop_factors(user).await?;
+        }
+        Ok(proven)
     }
 
     /// Ends what was begun for an account as it was: the links in its mails, sent or not, and sign-ins that wait for

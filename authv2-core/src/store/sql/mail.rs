@@ -21,23 +21,17 @@ const POST: &str = "INSERT INTO mails
 
 const IS_ANY_DUE: &str = "SELECT mail_id FROM mails WHERE due_at <= $1 LIMIT 1";
 
-macro_rules! claim {
-    ($lock:literal) => {
-        concat!(
-            "UPDATE mails SET claim = $1, due_at = $2, attempts = attempts + 1
-            WHERE mail_id IN (SELECT mail_id FROM mails WHERE due_at <= $3 ORDER BY due_at LIMIT $4",
-            $lock,
-            ")
-            RETURNING mail_id, kind, recipient, user_id, address, language, details, salt, created_at, expires_at, attempts"
-        )
-    };
-}
-
 #[cfg(feature = "sqlite")]
-pub(super) const CLAIM: &str = claim!("");
-/// Leaves those that another node is taking at this moment.
+pub(super) const CLAIM: &str = "UPDATE mails SET claim = $1, due_at = $2, attempts = attempts + 1
+    WHERE mail_id IN (SELECT mail_id FROM mails WHERE due_at <= $3 ORDER BY due_at LIMIT $4)
+    RETURNING mail_id, kind, recipient, user_id, address, language, details, salt, created_at, expires_at, attempts";
+/// Leaves those that another node is taking at this moment. They are chosen once, or each row would lock others.
 #[cfg(feature = "postgres")]
-pub(super) const CLAIM_IF_FREE: &str = claim!(" FOR UPDATE SKIP LOCKED");
+pub(super) const CLAIM_IF_FREE: &str = "WITH due AS MATERIALIZED
+        (SELECT mail_id FROM mails WHERE due_at <= $3 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+    UPDATE mails SET claim = $1, due_at = $2, attempts = mails.attempts + 1 FROM due
+    WHERE mails.mail_id = due.mail_id
+    RETURNING mails.mail_id, kind, recipient, user_id, address, language, details, salt, created_at, expires_at, attempts";
 
 const KEEP: &str = "UPDATE mails SET due_at = $3 WHERE mail_id = $1 AND claim = $2";
 const PUT_OFF: &str = "UPDATE mails SET due_at = $3, claim = NULL WHERE mail_id = $1 AND claim = $2";
@@ -60,9 +54,13 @@ const SUPERSEDE: &str = "DELETE FROM mail_tokens WHERE user_id = $1 AND purpose 
 const READY: &str = "INSERT INTO mail_tokens (hash, user_id, purpose, created_at, expires_at)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 
+/// Where nobody sends mails any more, they must not stay for ever.
+pub(super) const PURGE: &str = "DELETE FROM mails WHERE mail_id IN
+    (SELECT mail_id FROM mails WHERE expires_at < $1 LIMIT 1000)";
+
 #[cfg(all(test, feature = "sqlite"))]
 pub(super) const STATEMENTS: &[&str] =
-    &[IS_ANY_DUE, CLAIM, KEEP, PUT_OFF, REMOVE, IS_HELD, REMOVE_OLDER, REMOVE_LINKS, SUPERSEDE];
+    &[IS_ANY_DUE, CLAIM, KEEP, PUT_OFF, REMOVE, IS_HELD, REMOVE_OLDER, REMOVE_LINKS, SUPERSEDE, PURGE];
 
 #[async_trait]
 impl MailStore for SqlStore {

@@ -111,9 +111,7 @@ impl MfaStore for SqlStore {
                 if !tx.spend_factor(user, factor, &act).await? {
                     return Ok(false);
                 }
-                execute!(tx, sqlx::query(REMOVE).bind(user))?;
-                execute!(tx, sqlx::query(DROP_CODES).bind(user))?;
-                tx.drop_challenges(user).await?;
+                tx.drop_factors(user).await?;
                 tx.set_mfa(user, false, &act).await?;
                 Ok(true)
             })
@@ -156,6 +154,13 @@ impl Tx {
             self.abandon();
         }
         Ok(is_spent)
+    }
+
+    /// Removes the second factor of a user, and the sign-ins that wait for it; the mark on the account is the caller's.
+    pub(super) async fn drop_factors(&mut self, user: UserId) -> Result<(), StoreError> {
+        execute!(self, sqlx::query(REMOVE).bind(user))?;
+        execute!(self, sqlx::query(DROP_CODES).bind(user))?;
+        self.drop_challenges(user).await
     }
 
     /// Puts these recovery codes in the place of those there are.

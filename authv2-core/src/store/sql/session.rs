@@ -232,7 +232,13 @@ impl Tx {
             self.abandon();
             return Ok(Opened::Spent);
         }
-        user.email_verified |= new.spends.link.is_some();
+        // Not where a second factor is asked for first: a link alone neither passes by that nor removes it.
+        if new.spends.link.is_some()
+            && let Some(proven) = self.prove_mailbox(session.user_id, act.at).await?
+        {
+            self.change(Change::UserChanged { user: user.id }, act.at).await?;
+            user = proven;
+        }
         if !self.make_room(new, act.at).await? {
             self.abandon();
             return Ok(Opened::TooMany);

@@ -2,16 +2,11 @@
 
 use super::{pool::execute, tx::Tx};
 use crate::{
-    changes::Change,
     clock::Timestamp,
     id::UserId,
     mail::Purpose,
     store::{SecondFactor, Spends, StoreError},
 };
-
-/// Whoever follows a link from a mail reads the mailbox.
-const VERIFY: &str = "UPDATE users SET email_verified = TRUE, version = version + 1, updated_at = $2
-    WHERE id = $1 AND NOT email_verified";
 
 const CHALLENGE: &str = "DELETE FROM mfa_challenges WHERE hash = $1 AND user_id = $2 AND expires_at > $3";
 
@@ -20,19 +15,16 @@ const STEP: &str = "UPDATE totp SET last_step = $2 WHERE user_id = $1 AND confir
 const RECOVERY_CODE: &str = "DELETE FROM recovery_codes WHERE user_id = $1 AND hash = $2";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[VERIFY, CHALLENGE, STEP, RECOVERY_CODE];
+pub(super) const STATEMENTS: &[&str] = &[CHALLENGE, STEP, RECOVERY_CODE];
 
 impl Tx {
     /// Uses all of it up. `false` if something was used before, or has ended: the caller then undoes the rest.
     pub(super) async fn spend(&mut self, user: UserId, spends: &Spends, at: Timestamp) -> Result<bool, StoreError> {
         let Spends { link, challenge, factor } = spends;
-        if let Some(link) = link {
-            if !self.use_token_of(user, link, Purpose::SignIn, at).await? {
-                return Ok(false);
-            }
-            if execute!(self, sqlx::query(VERIFY).bind(user).bind(at))? == 1 {
-                self.change(Change::UserChanged { user }, at).await?;
-            }
+        if let Some(link) = link
+            && !self.use_token_of(user, link, Purpose::SignIn, at).await?
+        {
+            return Ok(false);
         }
         if let Some(hash) = challenge
             && execute!(self, sqlx::query(CHALLENGE).bind(hash.as_bytes().as_slice()).bind(user).bind(at))? == 0

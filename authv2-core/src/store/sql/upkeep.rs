@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    SqlStore, Writes, challenge, device, link,
+    SqlStore, Writes, challenge, device, link, mail,
     pool::{Readers, execute, read},
     security,
     tx::Tx,
@@ -108,6 +108,7 @@ impl Upkeep for SqlStore {
                     (PURGE_SAMPLES, before.samples),
                     (PURGE_TOKENS, before.tokens),
                     (link::PURGE, before.tokens),
+                    (mail::PURGE, before.tokens),
                     (PURGE_PROOFS, before.proofs),
                     (challenge::PURGE, before.challenges),
                 ] {

@@ -2,17 +2,17 @@
 
 use super::{
     Case,
-    act::{DAY, act, at, hash_of, new_session, new_token},
+    act::{DAY, act, at, hash_of, new_session, new_token, new_user},
     mail::{claim, link_of, post, ready, to_owner, waiting},
     room,
-    world::{World, at_once, done, expect_same_changes, revoked},
+    world::{World, added, at_once, done, expect_same_changes, revoked},
 };
 use crate::{
     changes::Change,
     id::UserId,
     mail::{Kind, Purpose},
     secret::SecretHash,
-    store::{NewSession, Opened, OpenedRecord, PurgeBefore, Spends, UserStatus},
+    store::{NewSession, NewUser, Opened, OpenedRecord, PurgeBefore, Spends, UserStatus},
 };
 
 pub(super) const CASES: &[Case] = room!["link":
@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = room!["link":
     lets_one_of_many_uses_of_a_link_win,
     takes_no_token_of_another_purpose_or_past_its_end,
     signs_in_by_a_link_once_and_verifies_the_email,
+    leaves_nothing_to_whoever_registered_the_address_of_another,
     lets_one_of_many_sign_ins_by_a_link_win,
     kills_links_when_the_account_changes,
     makes_no_used_token_live_again,
@@ -149,6 +150,35 @@ async fn signs_in_by_a_link_once_and_verifies_the_email(world: World) {
     assert!(!world.reread(other).await.email_verified);
 }
 
+async fn leaves_nothing_to_whoever_registered_the_address_of_another(world: World) {
+    let store = world.store().clone();
+    for (name, purpose) in [("ada", Purpose::SignIn), ("bob", Purpose::ResetPassword)] {
+        let user = world.user(name).await.id;
+        world.sign_in(user, at(0)).await;
+        assert!(store.enrol_totp(user, vec![7; 8], act("user.mfa_begun", at(0))).await.unwrap());
+        let token = ready(&world, name, user, purpose, at(1)).await;
+        let (password, sessions) = if purpose == Purpose::SignIn {
+            let opened = store.open_session(by_link(user, token), act("session.login", at(5))).await.unwrap();
+            assert!(matches!(opened, Opened::New(_)), "{opened:?}");
+            (None, 1)
+        } else {
+            store.reset_password(token, hash_of("new").0, act("user.password_reset", at(5))).await.unwrap().unwrap();
+            (Some(hash_of("new")), 0)
+        };
+        let now = world.reread(user).await;
+        assert_eq!((now.password_hash, now.email_verified, now.mfa_enabled), (password, true, false), "{name}");
+        assert_eq!(world.live(user, at(6)).await.len(), sessions, "{name}");
+        assert!(store.totp(user).await.unwrap().is_none(), "{name}");
+    }
+    let root = NewUser { platform_admin: true, ..new_user("root") };
+    let admin = added(store.create_user(root, act("user.admin_created", at(0))).await.unwrap()).id;
+    world.sign_in(admin, at(0)).await;
+    let link = ready(&world, "root", admin, Purpose::SignIn, at(1)).await;
+    store.open_session(by_link(admin, link), act("session.login", at(5))).await.unwrap();
+    assert_eq!(world.reread(admin).await.password_hash, Some(hash_of("root")));
+    assert_eq!(world.live(admin, at(6)).await.len(), 2);
+}
+
 async fn lets_one_of_many_sign_ins_by_a_link_win(world: World) {
     let user = world.user("ada").await.id;
     for _ in 0..4 {
@@ -213,7 +243,8 @@ async fn makes_no_used_token_live_again(world: World) {
 async fn voids_the_password_of_an_unverified_account_only(world: World) {
     let store = world.store().clone();
     let user = world.user("ada").await.id;
-    let session = world.sign_in(user, at(0)).await.id;
+    // Held, which is no sign-in yet.
+    let session = world.open(NewSession { is_held: true, ..new_session(user, at(0)) }).await.id;
     let token = ready(&world, "ada", user, Purpose::VerifyEmail, at(0)).await;
     let mail = to_owner(Kind::Registration, "ada", at(2));
     let (id, again) = (mail.id, act("user.registered", at(2)).telling([mail]));
@@ -224,7 +255,8 @@ async fn voids_the_password_of_an_unverified_account_only(world: World) {
     world.news();
     store.void_password(user, hash_of("ada").0, again.clone()).await.unwrap();
     expect_same_changes(&world.news(), &[revoked(session, user), Change::UserChanged { user }]);
-    assert_eq!(world.reread(user).await.password_hash, None);
+    let voided = world.reread(user).await;
+    assert_eq!((voided.password_hash, voided.display_name), (None, None));
     assert_eq!(linked(&world, token, Purpose::VerifyEmail).await, None);
     assert_eq!(waiting(&world, at(2)).await, [id], "its own mail goes out");
     world.expect_entry(&again, "success").await;
@@ -234,6 +266,15 @@ async fn voids_the_password_of_an_unverified_account_only(world: World) {
     store.verify_email(token, act("user.email_verified", at(1))).await.unwrap().unwrap();
     store.void_password(verified, hash_of("bob").0, act("user.registered", at(2))).await.unwrap();
     assert_eq!(world.reread(verified).await.password_hash, Some(hash_of("bob")));
+
+    let root = NewUser { platform_admin: true, ..new_user("root") };
+    let admin = added(store.create_user(root, act("user.admin_created", at(0))).await.unwrap()).id;
+    let used = world.user("cyd").await.id;
+    world.sign_in(used, at(0)).await;
+    for (user, name) in [(admin, "root"), (used, "cyd")] {
+        store.void_password(user, hash_of(name).0, act("user.registered", at(2))).await.unwrap();
+        assert_eq!(world.reread(user).await.password_hash, Some(hash_of(name)), "{name}");
+    }
 }
 
 async fn forgets_tokens_that_have_ended(world: World) {

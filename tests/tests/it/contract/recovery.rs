@@ -138,6 +138,8 @@ async fn a_link_signs_in_once(store: Store) {
     let deployment = store.deploy(quick()).await;
     let api = &deployment.api;
     register(api, ADA).await;
+    let verify = wait_for(&deployment.server, ADA, "verify_email").await.token;
+    assert_eq!(post(api, "/auth/email/verify", "", json!({"token": verify})).await.status, 204);
     for _ in 0..10 {
         assert_eq!(login(api, ADA, WRONG).await.status, 401);
     }

@@ -101,5 +101,10 @@ async fn the_first_administrator_needs_no_mail() {
         .with("AUTHV2_BOOTSTRAP_ADMIN__EMAIL", "root@example.org")
         .with("AUTHV2_BOOTSTRAP_ADMIN__PASSWORD", PASSWORD);
     let deployment = Store::Sqlite.deploy(settings).await;
-    assert_eq!(login(&deployment.api, "root@example.org", PASSWORD).await.status, 200);
+    let root = "root@example.org";
+    let again = json!({"email": root, "password": WRONG});
+    assert_eq!(post(&deployment.api, "/auth/register", "", again).await.status, 202);
+    let mail = deployment.server.wait_for_mail(root, "registration").await.unwrap();
+    assert_eq!(mail.token, "", "nobody takes its password");
+    assert_eq!(login(&deployment.api, root, PASSWORD).await.status, 200);
 }

@@ -119,6 +119,8 @@ async fn a_held_sign_in_that_moves_is_not_released_by_its_password() {
             assert_problem(&step_up(place, &held.access).await, 401, "step_up_required");
         }
     }
+    let verify = deployment.server.wait_for_mail(ADA, "verify_email").await.unwrap().token;
+    assert_eq!(post(api, "/auth/email/verify", "", json!({"token": verify})).await.status, 204);
     // A link does let the owner in, from there too.
     assert_eq!(post(&away, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);
     let mail = deployment.server.wait_for_mail(ADA, "sign_in_link").await.unwrap();

@@ -19,6 +19,7 @@ CREATE TABLE mails (
     CHECK ((recipient = 'user') = (address IS NULL))
 ) {strict};
 CREATE INDEX mails_by_due ON mails (due_at);
+CREATE INDEX mails_by_end ON mails (expires_at);
 CREATE INDEX mails_of_user ON mails (user_id);
 CREATE INDEX mails_of_address ON mails (address);
 
