@@ -61,7 +61,7 @@ fn latest(directory: &Path) -> io::Result<Vec<Value>> {
     // One that cannot be read does not hide the others.
     let read = |path: &PathBuf| {
         let mail: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
-        Some(json!({ "to": mail["to"], "subject": mail["subject"], "text": mail["text"] }))
+        Some(json!({ "to": mail.get("to"), "subject": mail.get("subject"), "text": mail.get("text") }))
     };
     Ok(paths.iter().rev().take(SHOWN).filter_map(read).collect())
 }

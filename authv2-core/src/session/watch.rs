@@ -6,7 +6,7 @@ use super::{LiveSession, SessionError, SessionService, service::Inner};
 use crate::{
     audit::{Act, Actor, Origin, Outcome},
     config::{OnChange, SessionConfig},
-    store::{ContextChange, Risk},
+    store::{ContextChange, Risk, SessionRecord},
 };
 
 /// What may be done with a session, after a look at where it is used from.
