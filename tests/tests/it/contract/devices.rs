@@ -295,8 +295,8 @@ async fn a_sign_in_with_a_second_factor_or_by_a_link_makes_a_browser_known_too()
     let deployment = start(quick()).await;
     let (api, server) = (&deployment.api, &deployment.server);
     register(api, ADA).await;
-    let verify = deployment.server.wait_for_mail(ADA, "verify_email").await.unwrap().token;
-    assert_eq!(post(api, "/auth/email/verify", "", json!({"token": verify})).await.status, 204);
+    let token = deployment.server.wait_for_mail(ADA, "verify_email").await.unwrap().token;
+    assert_eq!(post(api, "/auth/email/verify", "", json!({"token": token})).await.status, 204);
     assert_eq!(post(api, "/auth/login/link", "", json!({"email": ADA})).await.status, 202);
     let mail = server.wait_for_mail(ADA, "sign_in_link").await.unwrap();
     let body = json!({"token": mail.token, "transport": "cookie"});
