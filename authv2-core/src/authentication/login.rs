@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     audit::{Act, Actor, DeviceClaim, Origin, Outcome},
-    client::Network,
     clock::Timestamp,
     error::{Code, Error, Result},
     id::{SessionId, TokenId},
@@ -16,7 +15,7 @@ use crate::{
     principal::Principal,
     secret::Secret,
     security::Signs,
-    session::{LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionSecret, Watched, device::Device},
+    session::{LiveSession, OpenedSession, RefreshError, Refreshed, Session, SessionSecret, Watched},
     store::{Proof, SessionRecord, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
     user::{PasswordCheck, User},
@@ -125,10 +124,8 @@ impl AuthenticationService {
         self.require_fitting_proof(login.transport, login.proof)?;
         let email_key = email_key(&login.email);
         let Inner { throttle, monitor, .. } = &*self.0;
-        let network = origin.ip.map(Network::of);
-        let device =
-            origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
-        let place = Place { network, device: device.clone(), presented: origin.device.map(|claim| claim.device) };
+        let place = Place::of(origin, origin.device.map(|claim| claim.device));
+        let (network, device) = (place.network, place.device.clone());
         let (facts, attempt) = throttle.admit(&self.0.store, &email_key, place, || self.now()).await?;
         let SignInFacts { user, known_network, new_device, known_device, .. } = facts;
         let is_known = known_network || known_device.is_some();

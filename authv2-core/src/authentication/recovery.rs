@@ -20,7 +20,6 @@ use crate::{
     principal::Principal,
     secret::{Secret, SecretHash},
     security::Signs,
-    session::device::Device,
     store::{Proof, SignInFacts, Transport, UserRecord},
     telemetry,
 };
@@ -150,11 +149,8 @@ impl AuthenticationService {
         let hash = SecretHash::of(redemption.token.expose().as_bytes());
         let user = self.linked_user(hash, Purpose::SignIn).await?;
         let Inner { throttle, monitor, store, .. } = &*self.0;
-        let network = origin.ip.map(Network::of);
-        let device =
-            origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
-        let presented = origin.device.and_then(|claim| claim.of(user.id));
-        let place = Place { network, device: device.clone(), presented };
+        let place = Place::of(origin, origin.device.and_then(|claim| claim.of(user.id)));
+        let (network, device) = (place.network, place.device.clone());
         let (facts, clear) = throttle.facts(store, &email_key(&user.email), place, self.now()).await?;
         let SignInFacts { known_network, new_device, known_device, .. } = facts;
         let signs = Signs {

@@ -7,12 +7,10 @@ use crate::{
         AuthenticationService, Inner, dpop::refused, first_factor::FirstFactor, login::SignedIn, tenant::not_a_member,
         throttle::Place,
     },
-    client::Network,
     error::{Code, Error, Result},
     jwt::ProofRefusal,
     secret::{Secret, SecretHash},
     security::Signs,
-    session::device::Device,
     store::{ChallengeRecord, Proof, SecondFactor, SignInFacts, Transport, UserRecord, UserStatus},
     telemetry,
     tenant::Tenant,
@@ -108,11 +106,8 @@ impl AuthenticationService {
             store.count_failure(Vec::new(), act).await?;
             return Err(not_a_member());
         }
-        let network = origin.ip.map(Network::of);
-        let device =
-            origin.user_agent.as_deref().filter(|agent| !agent.is_empty()).map(|agent| Device::of(agent).name());
-        let presented = origin.device.and_then(|claim| claim.of(user.id));
-        let place = Place { network, device: device.clone(), presented };
+        let place = Place::of(origin, origin.device.and_then(|claim| claim.of(user.id)));
+        let (network, device) = (place.network, place.device.clone());
         let (facts, clear) = throttle.facts(store, &email_key(&user.email), place, self.now()).await?;
         let SignInFacts { known_network, new_device, known_device, .. } = facts;
         // What is unusual about where it goes on from, and what was unusual about where it began.

@@ -24,12 +24,14 @@ use self::{
     verdict::{Verdict, judge},
 };
 use crate::{
+    audit::Origin,
     client::Network,
     clock::Timestamp,
     config::ThrottleConfig,
     error::{Code, Error, RatePolicy, Result},
     id::{DeviceId, UserId},
     mail::Kind,
+    session::device::Device,
     store::{Bucket, BucketRule, SharedStore, SignInFacts, SignInQuery},
 };
 
@@ -70,6 +72,15 @@ pub(super) struct Place {
     pub(super) device: Option<String>,
     /// The device that its cookie names, whose signature was good.
     pub(super) presented: Option<DeviceId>,
+}
+
+impl Place {
+    /// Where a request comes from, with the device that it shows to be.
+    pub(super) fn of(origin: &Origin, presented: Option<DeviceId>) -> Self {
+        let agent = origin.user_agent.as_deref().filter(|agent| !agent.is_empty());
+        let device = agent.map(|agent| Device::of(agent).name());
+        Self { network: origin.ip.map(Network::of), device, presented }
+    }
 }
 
 /// An attempt that was let through. Dropping it says that it has ended.
